@@ -19,6 +19,7 @@ from tests.projection_files import (
     COUNTS,
     DARK,
     DARKS,
+    DEGREES,
     FILES,
     FLATS,
     ROWS,
@@ -184,6 +185,8 @@ def test_a_doubtful_unit_of_angles_is_told(last: float, unit: str, text: str) ->
     assert all(note.startswith("warning: ") for note in notes)
 
 
+WITH_NAN = np.where(np.arange(COUNTS.size).reshape(COUNTS.shape) == 999, np.nan, COUNTS)
+
 DAMAGED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "angles": ({"angles": np.arange(44.0)}, (), "44 angles for 45 views (angle 45, sample 3, detector 64); give one"),
     "transposed": ({"data": np.moveaxis(COUNTS, 0, 2)}, (), "its axis detector has this length: transposed?"),
@@ -194,6 +197,7 @@ DAMAGED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "unit": ({"units": "turns"}, (), "angles in turns: must be in degrees or rad"),
     "flat size": ({"data_white": FLATS[..., 1:]}, (), "flat frames have 2 x 3 x 63 values; they must have 3 x 64"),
     "flat zero": ({"data_white": 0 * FLATS}, (), "flat frames are not brighter than the dark frames in 100%"),
+    "not finite": ({"data": WITH_NAN}, (), "a.h5: 1 values are not finite numbers (NaN, inf)"),
     "no counts": ({"data": 0 * COUNTS}, (), "100% of the transmissions lie below 0.0001"),
     "center": ({}, ("center=64",), "center = 64: must lie on the detector, 0 to 63; give --set center="),
     "rings": ({}, ("rings=magic",), "rings = magic: must be one of none, sorting, columns"),
@@ -220,6 +224,26 @@ def test_files_that_do_not_fit_together(dataset: Command) -> None:
     assert "is a folder; give the files in it" in mistake(dataset, "--from", "folder")
     assert "no such file" in mistake(dataset, "--from", "folder/*.tif")
     assert "states no angles; give --set angles=0:180" in mistake(dataset, "--from", "a.tif")
+
+
+@pytest.mark.parametrize("log", ["auto", "taken"])
+@pytest.mark.parametrize("pixels", [1, 2, 4])
+def test_a_detector_of_few_pixels(pixels: int, log: str, dataset: Command) -> None:
+    np.save("p.npy", P[:, 0, 30 : 30 + pixels].astype(np.float32))
+    files = ("--from", "p.npy", "--set", "angles=0:176", f"log={log}")
+    if log == "auto" and pixels == 1:
+        assert "shows whether the logarithm has been taken; give --set log=" in mistake(dataset, *files)
+        return
+    arrays, said = imported(dataset, *files)
+    assert arrays["sinogram"].shape == (1, VIEWS, pixels)
+    assert "warning: the centre of rotation is not certain" in said
+
+
+def test_angles_of_another_length_in_a_file_of_their_own(dataset: Command) -> None:
+    np.save("p.npy", P.astype(np.float32))
+    np.save("angles.npy", DEGREES[1:])
+    said = mistake(dataset, "--from", "p.npy", "rotation=angles.npy", "--set", "log=taken")
+    assert "p.npy: 44 angles for 45 views" in said
 
 
 def test_unequal_numbers_of_angles(dataset: Command) -> None:
@@ -256,19 +280,28 @@ def test_unit_of_angles(values: list[float], unit: str, scale: float) -> None:
 
 
 REAL = {
-    "tooth": ("tomo/tooth.h5", (), 2, 296.0, 0.5),
-    "neutron": ("tomo/sinogram_360_neutron_image.tif", ("angles=0:360",), 1, 244.93, 0.1),
-    "scan": ("tomo/savu_mm.nxs:entry1/stxm_entry/data/data", (), 7, 44.5, 0.9),
-    "disc": ("htc2022/training/htc2022_ta_full.mat", (), 1, 279.5, 0.3),
+    "tooth": ("tomo/tooth.h5", (), 2, 296.0, 0.5, ""),
+    "neutron": (
+        "tomo/sinogram_360_neutron_image.tif",
+        ("angles=0:360",),
+        1,
+        244.93,
+        0.1,
+        "2 dead columns of the detector are filled: 314, 346",
+    ),
+    "scan": ("tomo/savu_mm.nxs:entry1/stxm_entry/data/data", (), 7, 44.5, 0.9, ""),
+    "disc": ("htc2022/training/htc2022_ta_full.mat", (), 1, 279.5, 0.3, ""),
 }
 
 
 @pytest.mark.skipif(not (DATA / "tomo").exists(), reason="measured sinograms lie in ../shared/data: absent")
 @pytest.mark.parametrize("name", REAL)
 def test_measured_projections(name: str, dataset: Command) -> None:
-    file, settings, rows, centre, tolerance = REAL[name]
+    file, settings, rows, centre, tolerance, dead = REAL[name]
     arrays, said = imported(dataset, "--from", str(DATA / file), *(("--set", *settings) if settings else ()))
     assert len(arrays["sinogram"]) == rows
     middle = (arrays["sinogram"].shape[-1] - 1) / 2
     assert arrays["axis_offset"] + middle == pytest.approx(np.full(rows, centre), abs=tolerance)
     assert "not certain" not in said
+    assert dead in said
+    assert dead or "dead columns" not in said

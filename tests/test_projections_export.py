@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import zarr
 
+from schemas.formats.rotation_series.rotation_export import find_lost
+from schemas.task import find_import
 from tests.conftest import Command, refused
 from tests.physics.sinograms import angle_sets, sinogram
 
@@ -28,6 +30,17 @@ def store(dataset: Command) -> Path:
         == 0
     )
     return Path("a.zarr")
+
+
+def make(generate: Command, *settings: str) -> Path:
+    """Return a dataset of two simulated sinograms."""
+    sizes = ("image_size=24", "rays.views=12", "noise=0")
+    counts = ("--n", 0, "--validation", 0, "--test", 2)
+    code, _, err = generate(
+        "--task", "tomo", "--scheduler", "synchronous", *counts, "--set", *sizes, *settings, "--out", "simulated.zarr"
+    )
+    assert (code, err) == (0, "")
+    return Path("simulated.zarr")
 
 
 def arrays(store: Path | str) -> dict[str, np.ndarray]:
@@ -81,17 +94,57 @@ def test_other_programs_find_the_line_integrals(kind: str, store: Path, dataset:
     assert np.deg2rad(angles) == pytest.approx(known["angle"][1], abs=1e-6)
 
 
-def test_a_library_of_pairs_comes_back(store: Path, dataset: Command) -> None:
-    assert dataset("export", store, "--format", "library", "--out", "out")[0] == 0
-    with h5py.File("out/test_library.h5") as file:
-        assert file["Sinograms"].shape == (VIEWS, WIDTH, 2)
-        assert (file["NImages"][()], file["ImageSize"][()]) == (2, WIDTH)
-    code, said, _ = dataset("import", "--task", "tomo", "--from", "out/test_library.h5", "--out", "b.zarr")
-    assert code == 0
+RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
+ROUND = {
+    "limited": ("measured.length=90",),
+    "sparse": ("measured.every=3",),
+    "axis": ("rays.axis_offset=1.25",),
+    "one view": ("rays.views=1",),
+    "fan of wide pixels": ("rays.source_distance=60", "rays.detectors=50", "rays.pitch=0.5"),
+}
+
+
+@pytest.mark.parametrize("kind", ["nxtomo", "dxfile", "library"])
+@pytest.mark.parametrize("name", ROUND)
+def test_simulated_sinograms_come_back(name: str, kind: str, generate: Command, dataset: Command) -> None:
+    store = make(generate, *ROUND[name])
+    held = kind != "library" or name not in ("axis", "fan of wide pixels")
+    code, _, err = dataset("export", store, "--format", kind, "--out", "out")
+    assert (code == 0) == held, err
+    if not held:
+        return
+    files = [part for path in sorted(Path("out").glob("test_*")) for part in ("--from", path)]
+    code, said, err = dataset("import", "--task", "tomo", *files, "--out", "b.zarr")
+    assert (code, err) == (0, "")
+    assert "warning" not in said
     before, after = arrays(store), arrays("b.zarr")
-    assert np.array_equal(before["sinogram"], after["sinogram"])
-    assert np.array_equal(before["angle"], after["angle"])
-    assert "states no angles" not in said
+    for field in ("sinogram", *RAYS, *(("image",) if kind == "library" else ())):
+        assert np.array_equal(before[field], after[field]), field
+
+
+LOST = {
+    "axis_offset": ("rays.axis_offset=1.5", "axis_offset is 1.5 in sample 0, but a library can only hold 0"),
+    "pitch": ("rays.pitch=0.5", "pitch is 0.5 in sample 0, but a library can only hold 1"),
+    "fan": ("rays.source_distance=50", "source_distance is 50 in sample 0, but a library can only hold 0"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_library_refuses_what_it_cannot_hold(name: str, generate: Command, dataset: Command) -> None:
+    setting, text = LOST[name]
+    refused(dataset("export", make(generate, setting), "--format", "library"), text, "; choose --format nxtomo")
+
+
+def test_a_library_holds_unmeasured_views_as_zeros(store: Path, dataset: Command) -> None:
+    sinograms, angles = arrays(store)["sinogram"], arrays(store)["angle"]
+    known = {"measured": arrays(store)["measured"], "axis_offset": np.zeros(2)}
+    known |= {"angle": angles, "pitch": np.ones(2), "source_distance": np.zeros(2), "sinogram": sinograms}
+    series = find_import("tomo").rotation
+    assert series is not None
+    assert not find_lost(known, series, 0)
+    known["sinogram"] = sinograms + (np.arange(2) == 1)[:, None, None]
+    text = "marks views that were not measured by rows of zeros, but these are not those of measured in sample 7"
+    assert text in find_lost(known, series, 6)
 
 
 def test_formats_of_projections_are_for_projections(store: Path, learnable: Path, dataset: Command) -> None:

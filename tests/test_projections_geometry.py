@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 from generators.tasks.tomo import RECIPES
 from physics.tomography.filtered_back_projection import filtered_back_projection
 from physics.tomography.geometry import Geometry
 from schemas.exchange.view_angles import select_views
 from tests.conftest import DATA, Command
-from tests.projection_files import CENTRE, COUNTS, ROWS, WIDTH, disc, dxfile, imported, tiff_stack
+from tests.physics.sinograms import sinogram
+from tests.projection_files import CENTRE, COUNTS, ROWS, WIDTH, disc, dxfile, imported, mistake, tiff_stack
 
 HTC = RECIPES["htc"]
 
@@ -74,6 +76,42 @@ def test_turned_angles_turn_the_image(dataset: Command) -> None:
     scale = float(images[0].max())
     assert images[1] == pytest.approx(np.rot90(images[0], -1), abs=1e-3 * scale)
     assert images[1] != pytest.approx(np.rot90(images[0], 1), abs=0.5 * scale)
+
+
+@pytest.mark.parametrize("size", [("pixel=2",), ("pitch=0.5",)])
+def test_a_fan_beam_that_is_given_is_known_to_the_search_for_the_axis(size: tuple[str, ...], dataset: Command) -> None:
+    """The distance is given in pixels of the image, and the axis lies off the middle; only the whole fan shows it."""
+    angles = np.linspace(0, 2 * np.pi, 181)[:-1]
+    tifffile.imwrite("fan.tif", sinogram(angles, WIDTH, 29.5, source_distance=120.0).astype(np.float32))
+    settings = ("--set", "angles=0:358", "log=taken", "source_distance=60", *size)
+    arrays, said = imported(dataset, "--from", "fan.tif", *settings)
+    assert arrays["axis_offset"] == pytest.approx(29.5 - (WIDTH - 1) / 2, abs=0.01)
+    assert arrays["source_distance"].tolist() == [60]
+    assert arrays["pitch"].tolist() == [0.5]
+    assert "not certain" not in said
+    parallel, _ = imported(dataset, "--from", "fan.tif", *settings[:3], *size, out="parallel.zarr")
+    assert abs(parallel["axis_offset"] - arrays["axis_offset"]) > 0.02
+
+
+def test_an_axis_that_is_given_is_not_looked_for(dataset: Command) -> None:
+    tiff_stack("a.tif")
+    arrays, said = imported(dataset, "--from", "a.tif", "--set", "angles=0:176", "axis_offset=1,2,3")
+    assert arrays["axis_offset"].tolist() == [1, 2, 3]
+    assert "centre of rotation" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (("pitch=0.5", "pixel=4"), "--set pitch=0.5: must be 1/pixel, 0.25; give only one of them"),
+        (("pitch=0",), "--set pitch=0: must be more than 0"),
+        (("source_distance=-9",), "--set source_distance=-9: must be positive, or 0 for a parallel beam"),
+        (("source_distance=9,8,9",), "--set source_distance=...: must be the same for all samples"),
+    ],
+)
+def test_a_geometry_that_is_given_must_be_possible(given: tuple[str, ...], text: str, dataset: Command) -> None:
+    tiff_stack("a.tif")
+    assert text in mistake(dataset, "--from", "a.tif", "--set", "angles=0:176", *given)
 
 
 def test_larger_pixels_of_the_image(dataset: Command) -> None:

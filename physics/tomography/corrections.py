@@ -15,9 +15,11 @@ MAX_DARK_PIXELS = 0.5  # maximum share of pixels whose flat is not brighter than
 ZINGER_RANK = -3  # a zinger is brighter than the third brightest of its 3 x 3 pixels, so up to two pixels are found
 ZINGER_SIGMAS = 10.0  # excess of a zinger over this neighbour, in standard deviations of the noise
 NORMAL_MAD = 1.4826  # standard deviation of a normal distribution divided by its median absolute deviation
-FEWEST_COLUMNS, FEWEST_VIEWS = 5, 3  # smallest sinogram in which dead columns are looked for
+FEWEST_COLUMNS, FEWEST_VIEWS = 5, 8  # smallest sinogram in which dead columns are looked for
 COLUMN_WINDOW = 17  # neighbouring columns to which a column is compared
 DEAD_RATIO = 4.0  # a column is dead if it is this many times less changing, or more astray, than its neighbours
+DEAD_SIGMAS = 2.0  # standard errors of a mean over the views by which it must be certain that a column is dead
+DEAD_SHARE = 0.9  # share of the views in which a dead column is not finite, or far off its neighbours
 RING_WIDTH = 21  # columns of the median filter of ring removal
 MAX_SPREAD = 0.06  # relative standard deviation of totals that are taken as equal, to find exchanged axes
 MIN_EXCESS = 4.0  # totals that are so many times less equal than others are not those of views
@@ -110,26 +112,65 @@ def find_dead_columns(sinogram: np.ndarray) -> np.ndarray:
 
     Two numbers of a column are compared to the 20 and 80 % quantiles of its neighbours, which the edge of an object
     does not exceed. The mean change between successive views is far lower in a column that is stuck; the
-    deviation from the median of five columns varies far more in a column that responds to something else. A deviation
-    that is the same in all views makes a ring, and is left to the removal of rings.
+    deviation from the median of five columns varies far more in a column that responds to something else. Both must
+    hold in most views, and beyond the chance of few views, so single outliers and few quanta do not make a column dead.
+    A deviation that is the same in all views makes a ring, and is left to the removal of rings, unless it exceeds
+    the range of the other columns in nearly all views.
 
     Args:
         sinogram: (..., angle, detector).
 
     Returns:
         (..., detector), bool.
+
+    Raises:
+        ValueError: single values are not finite.
     """
-    dead = ~np.isfinite(sinogram).all(axis=-2)
-    if sinogram.shape[-1] < FEWEST_COLUMNS or sinogram.shape[-2] < FEWEST_VIEWS or dead.all(axis=-1).any():
+    dead = find_missing_columns(sinogram)
+    small = sinogram.shape[-1] < FEWEST_COLUMNS or sinogram.shape[-2] < FEWEST_VIEWS
+    if small or dead.all(axis=-1).any():
         return dead
     values = fill_columns(np.asarray(sinogram, np.float64), dead)
-    change = abs(np.diff(values, axis=-2)).mean(axis=-2)
-    excess = values - median_filter(values, size=(*[1] * (values.ndim - 1), 5), mode="nearest")
-    misfit = abs(excess - np.median(excess, axis=-2, keepdims=True)).mean(axis=-2)
+    smooth = median_filter(values, size=(*[1] * (values.ndim - 1), 5), mode="nearest")
+    steps, excess = _clip_outliers(abs(np.diff(values, axis=-2))), values - smooth
+    away = abs(excess - np.median(excess, axis=-2, keepdims=True))
+    change, misfit = steps.mean(axis=-2), away.mean(axis=-2)
     typical = 0.05 * change.mean(axis=-1, keepdims=True)
-    stuck = change < _column_quantile(change, 0.2) / DEAD_RATIO - typical
-    astray = misfit > DEAD_RATIO * _column_quantile(misfit, 0.8) + typical
-    return np.asarray(dead | stuck | astray)
+    stuck = change < _column_quantile(_lower_mean(steps), 0.2) / DEAD_RATIO - typical
+    usual = np.minimum(np.median(away, axis=-2), _lower_mean(away))
+    astray = usual > DEAD_RATIO * _column_quantile(misfit, 0.8) + typical
+    far = np.quantile(abs(excess), 1 - DEAD_SHARE, axis=-2) > np.ptp(smooth, axis=(-2, -1))[..., None]
+    return np.asarray(dead | stuck | astray | far)
+
+
+def find_missing_columns(sinogram: np.ndarray) -> np.ndarray:
+    """Return True for the columns of the detector without finite values.
+
+    Args:
+        sinogram: (..., angle, detector).
+
+    Returns:
+        (..., detector), bool.
+
+    Raises:
+        ValueError: single values are not finite.
+    """
+    missing = ~np.isfinite(sinogram)
+    columns = np.asarray(missing.mean(axis=-2) > DEAD_SHARE)
+    if single := int((missing & ~columns[..., None, :]).sum()):
+        raise ValueError(f"{single:,} values are not finite numbers (NaN, inf); replace them, or leave their views out")
+    return columns
+
+
+def _clip_outliers(values: np.ndarray) -> np.ndarray:
+    """Return values that are no larger than in nearly all views."""
+    return np.asarray(np.minimum(values, np.quantile(values, DEAD_SHARE, axis=-2, keepdims=True)))
+
+
+def _lower_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the views, less the uncertainty that so many views leave."""
+    error = values.std(axis=-2) / np.sqrt(values.shape[-2])
+    return np.asarray(values.mean(axis=-2) - DEAD_SIGMAS * error)
 
 
 def _column_quantile(values: np.ndarray, share: float) -> np.ndarray:

@@ -26,6 +26,7 @@ OVERSAMPLING = 4  # E(c) has the period of half the padded width: 2 widths, so c
 EXTRA_HARMONICS = 2  # angular harmonics beyond w R, where the Bessel functions have not yet vanished
 MAX_HARMONICS = 0.7  # highest angular harmonic as a share of the number of views
 MIN_VIEWS = 4  # fewest views from which an axis is estimated
+MIN_PIXELS = 4  # fewest pixels of a detector on which an axis is looked for
 MAX_STEPS = 1.5  # opposite views are extrapolated over at most this many steps between views
 FAN_PASSES = 3  # the angles of a fan depend on its centre
 MIN_OVERLAP = 0.3  # shortest overlap of opposite views, as a share of the detector
@@ -76,8 +77,9 @@ def find_axis(sinogram: np.ndarray, angles: np.ndarray, source_distance: float =
     if not (np.isfinite(views).all() and np.isfinite(angles).all()):
         raise ValueError("the sinogram or its angles hold values that are not finite")
     middle = (views.shape[-1] - 1) / 2
-    if len(angles) < MIN_VIEWS or not views.std():
-        return RotationAxis(middle, middle, f"{len(angles)} views without enough structure do not show the axis")
+    if len(angles) < MIN_VIEWS or views.shape[-1] < MIN_PIXELS or not views.std():
+        shown = f"{len(angles)} views of {views.shape[-1]} pixels"
+        return RotationAxis(middle, middle, f"{shown} without enough structure do not show the axis")
     cut = is_truncated(views)
     pairs = from_opposite_views(views, angles, source_distance)
     if not source_distance and not cut:

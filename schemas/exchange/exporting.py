@@ -169,17 +169,16 @@ class _Export:
         yield "parameters.csv", self.table()
 
     def _library(self) -> Iterator[Named]:
-        """Yield one file with all pairs of projections and images. Their views must be the same."""
+        """Yield one file with all pairs of projections and images. It holds views and values, and no geometry."""
         series = find_import(self.gallery.task).rotation
         assert series is not None
         names = (series.projections, series.image)
         fields = tuple(self.gallery.fields[name] for name in names if name in self.gallery.fields)
-        views = tuple(one for one in self.gallery.parameters if one.name == series.rotation)
-        blocks = [values for _, values in self.blocks((*fields, *views))]
-        arrays = {one.name: np.concatenate([values[one.name] for values in blocks]) for one in (*fields, *views)}
-        if np.ptp(arrays[series.rotation], axis=0).any():
-            rule = "a library holds sinograms of the same views, but they differ between samples"
-            raise UserError(f"--format {LIBRARY}: {rule}; choose nxtomo or dxfile")
+        fields += self.gallery.parameters
+        blocks = [values for _, values in self.blocks(fields)]
+        arrays = {one.name: np.concatenate([values[one.name] for values in blocks]) for one in fields}
+        if lost := rotation_export.find_lost(arrays, series, self.first):
+            raise UserError(f"--format {LIBRARY}: {lost}; choose --format nxtomo")
         data = rotation_export.library(arrays[names[0]], arrays.get(names[1]), arrays[series.rotation][0])
         yield f"{self.gallery.split}_{LIBRARY}.h5", data
 

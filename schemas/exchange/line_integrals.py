@@ -93,6 +93,7 @@ def _line_integrals(
 ) -> tuple[np.ndarray, list[str]]:
     """Return line integrals (row, angle, detector), after flat and dark frames, outliers and dead columns."""
     counts = np.asarray(series.values, np.float32)
+    corrections.find_missing_columns(np.moveaxis(counts, 1, 0))
     notes = [f"warning: {_exchanged(axes)}"] if (axes := corrections.find_exchanged_axes(counts)) else []
     shape = counts.shape[1:]
     flats, darks = (_frames(beside.get(name), shape) for name in ("flat", "dark"))
@@ -144,12 +145,12 @@ def _without_flats(values: np.ndarray, settings: Corrections) -> tuple[np.ndarra
     """
     width = max(round(END * values.shape[-1]), 1)
     ends = np.concatenate([values[..., :width], values[..., -width:]], axis=-1)
-    level = float(np.median(ends))
+    level = float(np.nanmedian(ends))
     log, notes = settings.log, []
     if log == "auto":
-        low, high = np.quantile(values.mean(axis=0), (0.02, 0.98))
+        low, high = np.nanquantile(values.mean(axis=0), (0.02, 0.98))
         bright, dark = level >= high - CLEAR * (high - low), level <= low + CLEAR * (high - low)
-        if bright == dark:
+        if bright == dark or low == high:
             axes = corrections.find_exchanged_axes(values)
             raise ValueError(
                 "neither bright nor dark air at the ends of the detector shows whether the logarithm has been taken; "

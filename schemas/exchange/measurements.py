@@ -75,7 +75,9 @@ def measure(
     parts: dict[str, list[Sample]] = {}
     notes: list[str] = []
     for group in read:
-        for name, made in _samples(task, how, group, axes, asked, settings, notes):
+        done = max(map(len, parts.values()), default=0)
+        rest = {name: values[done:] if len(values) > 1 else values for name, values in given.items()}
+        for name, made in _samples(task, how, group, axes, asked, settings, rest, notes):
             parts.setdefault(name, []).extend(made)
     sizes = _sizes(task, parts)
     known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
@@ -139,6 +141,7 @@ def _samples(
     axes: Sequence[str],
     asked: Mapping[str, int],
     settings: Sequence[str],
+    given: Values,
     notes: list[str],
 ) -> Iterator[tuple[str, list[Sample]]]:
     """Yield the samples of each input in the files of one group. Raw data are prepared; exported inputs are not."""
@@ -152,7 +155,7 @@ def _samples(
         yield from ((name, samples_of(task, task[name], how, files, axes, asked)) for name, files in group.items())
         return
     files = {name: [(read.path, read.picture) for read in reads] for name, reads in group.items()}
-    samples, doubts = one.prepare(files, axes, make_settings(one.settings, {}, settings))
+    samples, doubts = one.prepare(files, axes, make_settings(one.settings, {}, settings), given)
     notes += doubts
     for name in (one.input, *one.targets):
         if found := [Sample(fields[name], known) for fields, known in samples if name in fields]:

@@ -18,6 +18,7 @@ from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
 from schemas.runtime.errors import UserError
 
+GEOMETRY = ("axis_offset", "pitch", "source_distance")  # parameters that can be given
 LENGTHS = ("source_to_axis", "source_to_detector", "detector_pixel")
 ANGLE_DIGITS = 10  # decimal digits of turned angles [rad]: equal views of several scans have equal bits
 MAX_AXES = 32  # largest number of rows for each of which an axis is looked for
@@ -25,27 +26,29 @@ MAX_AXES = 32  # largest number of rows for each of which an axis is looked for
 
 @dataclass(frozen=True)
 class _Origin:
-    """Target of a sample, and how it lies in the image."""
+    """Properties of a sample on which its target depends."""
 
     target: int  # its position among the targets
     flip: bool
     turn: float  # degree
 
 
-def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepared:
+def prepare(files: Files, axes: Sequence[str], settings: Corrections, given: Known) -> Prepared:
     """Return a sinogram for each row of the detector, with its parameters, and warnings.
 
     Args:
         files: projections by the name of the input, and the files beside them.
         axes: names of the axes in the files; empty: as the files state, else angle, sample (row), detector.
         settings: the settings.
+        given: parameters that are given, instead of what the files state or the search for the axis finds.
 
     Raises:
         UserError: arrays do not fit together, or a correction is impossible.
     """
+    given = {name: given[name] for name in GEOMETRY if given.get(name)}
+    settings = _match_pitch(settings, given)
     beside = {name: _stack(files[name]) for name in PREPARATION.beside if files.get(name)}
     frames = {name: [*read_frames(files[name])] for name in PREPARATION.targets if files.get(name)}
-    given = {*frames}
     samples: list[PreparedSample] = []
     origins: list[_Origin] = []
     notes: list[str] = []
@@ -55,15 +58,35 @@ def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepare
         rows = range(count, count + series.values.shape[1])
         for part in _ranges(settings):
             try:
-                made, turn, doubts = _prepare_series(series, {**series.beside, **beside}, part)
+                rest = {name: values[len(samples) :] if len(values) > 1 else values for name, values in given.items()}
+                made, turn, doubts = _prepare_series(series, {**series.beside, **beside}, part, rest)
             except ValueError as error:
                 raise UserError(f"{series.path}: {error}") from None
             samples, notes = samples + made, notes + doubts
             origins += [_Origin(row, flip, turn) for row in rows]
         count = rows.stop
-        for name in sorted({*PREPARATION.targets} & {*series.beside} - given):
+        for name in sorted({*PREPARATION.targets} & {*series.beside} - {*files}):
             frames.setdefault(name, []).extend((series.path, one) for one in series.beside[name].values)
     return _add_targets(samples, frames, origins, settings, notes)
+
+
+def _match_pitch(settings: Corrections, given: Known) -> Corrections:
+    """Return the settings with the width of a pixel of the image that follows from a given pitch.
+
+    Raises:
+        UserError: both are given, and contradict one another; or samples differ in the geometry of their beam.
+    """
+    for name in ("pitch", "source_distance"):
+        if len({*given.get(name, ())}) > 1:
+            raise UserError(f"--set {name}=...: must be the same for all samples; import the others on their own")
+    pitch = given.get("pitch", (1 / settings.pixel,))[0]
+    if pitch <= 0:
+        raise UserError(f"--set pitch={pitch:g}: must be more than 0")
+    if (distance := given.get("source_distance", (0.0,))[0]) < 0:
+        raise UserError(f"--set source_distance={distance:g}: must be positive, or 0 for a parallel beam")
+    if settings.pixel not in (1.0, 1 / pitch):
+        raise UserError(f"--set pitch={pitch:g}: must be 1/pixel, {1 / settings.pixel:g}; give only one of them")
+    return settings.model_copy(update={"pixel": 1 / pitch})
 
 
 def _ranges(settings: Corrections) -> Sequence[Corrections]:
@@ -158,7 +181,7 @@ def _order(path: Path, values: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def _prepare_series(
-    series: Series, beside: Mapping[str, Beside], settings: Corrections
+    series: Series, beside: Mapping[str, Beside], settings: Corrections, given: Known
 ) -> tuple[list[PreparedSample], float, list[str]]:
     """Return the sinograms of the views that are kept, by how much they are turned [degree], and notes.
 
@@ -170,6 +193,12 @@ def _prepare_series(
     if settings.center is None and "center" in beside:
         settings = settings.model_copy(update={"center": float(beside["center"].values[0])})
     known = _geometry(series, beside)
+    if "source_distance" in given:
+        known["source_distance"] = (given["source_distance"][0] * settings.pixel,)
+    width = series.values.shape[-1]
+    middle, offsets = (width - 1) / 2, given.get("axis_offset", ())
+    if offsets:
+        settings = settings.model_copy(update={"center": middle + offsets[0]})
     index, chosen = select_views(angles, settings.range, settings.every, settings.first)
     complete = np.array_equal(index, np.arange(len(angles)))
     part = series if complete else replace(series, values=series.values[index])
@@ -179,11 +208,14 @@ def _prepare_series(
         whole, seen, _ = correct(series, beside, settings)
         whole_angles = angles
     seen = seen.all(axis=0)
-    centres, unsure = _centres(whole[:, seen], whole_angles[seen], settings.center, known["source_distance"][0])
+    unsure: list[str] = []
+    if offsets:
+        centres = [middle + offsets[row % len(offsets)] for row in range(len(views))]
+    else:
+        centres, unsure = _centres(whole[:, seen], whole_angles[seen], settings.center, known["source_distance"][0])
     turn = -float(np.rad2deg(chosen[0])) if settings.turn == "start" else settings.turn
     if not complete or settings.turn == "start":
         more.append(_report_views(np.rad2deg(chosen), len(angles), settings, turn))
-    middle = (views.shape[-1] - 1) / 2
     if turn:
         chosen = np.round(chosen + turn * DEGREE, ANGLE_DIGITS)
     shared = {"angle": tuple(chosen.tolist()), **_in_pixels(known, settings.pixel)}

@@ -22,6 +22,8 @@ class RotationSeries:
     axis: str  # (sample,), axis of rotation from the middle of the detector [pixel]
     pixel: str  # (sample,), width of a pixel [nm]
     image: str  # (sample, y, x), the section
+    pitch: str  # (sample,), width of a pixel of the detector at the axis [pixel of the image]
+    source: str  # (sample,), distance from the source to the axis; 0: a parallel beam
 
 
 type Files = Mapping[str, Sequence[tuple[Path, Picture]]]  # by input, and by name of what is given beside it
@@ -37,8 +39,9 @@ class Preparation:
     beside: tuple[str, ...]  # further files that belong to the input, written name=file
     targets: tuple[str, ...]  # targets that may be given beside the input, in the same way
     settings: type[Settings]
-    # A function of the files of one sample or of several, the axes in the files (empty: not given) and the settings.
-    prepare: Callable[[Files, Sequence[str], Any], Prepared]
+    # A function of the files of one sample or of several, the axes in the files (empty: not given), the settings, and
+    # the parameters that are given: values that hold for all samples, or those of these samples and of later ones.
+    prepare: Callable[[Files, Sequence[str], Any, Known], Prepared]
     # A function of the settings, the lengths of the dimensions of the input and the parameters of a sample. It returns
     # the lengths of the dimensions of the targets.
     lengths: Callable[[Any, Mapping[str, int], Known], Mapping[str, int]]

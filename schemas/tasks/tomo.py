@@ -85,6 +85,8 @@ TASK = Task(
 
 IMPORT = Import(
     needs=("angle", "measured", "axis_offset", "pitch", "source_distance"),
-    rotation=RotationSeries("sinogram", "angle", "measured", "axis_offset", "sampling", "image"),
+    rotation=RotationSeries(
+        "sinogram", "angle", "measured", "axis_offset", "sampling", "image", "pitch", "source_distance"
+    ),
     preparation=PREPARATION,
 )

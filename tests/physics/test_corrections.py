@@ -81,6 +81,48 @@ def test_dead_columns_are_those_that_are_dead(rng: np.random.Generator) -> None:
         assert np.flatnonzero(find_dead_columns(noisy)).tolist() == [30, 50]
 
 
+def few_quanta(views: int, air: float, behind: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the transmission of an object behind which so many quanta are counted."""
+    object_ = sinogram(angle_sets(views)["half"], 96, 44.6)
+    return np.asarray(rng.poisson(air * np.exp(-object_ / object_.max() * np.log(air / behind))) / air)
+
+
+@pytest.mark.parametrize("air", [3, 30, 1000])
+@pytest.mark.parametrize("views", [4, 8, 12, 61])
+def test_few_quanta_make_no_column_dead(views: int, air: float, rng: np.random.Generator) -> None:
+    for _ in range(5):
+        values = few_quanta(views, air, 2.0, rng)
+        assert not find_dead_columns(values).any()
+        assert not find_dead_columns(line_integrals(values)).any()
+
+
+def test_single_outliers_make_no_column_dead(rng: np.random.Generator) -> None:
+    """A count of zero has a line integral of 9.2."""
+    values = EXACT + 0.003 * rng.standard_normal(EXACT.shape)
+    for share in (1, 5, 20):
+        values[rng.permutation(61)[:share], 40] = -np.log(LOWEST_TRANSMISSION)
+        assert not find_dead_columns(values).any()
+
+
+@pytest.mark.parametrize("fault", ["zeros", "constant", "noise", "far", "far and noisy"])
+@pytest.mark.parametrize("air", [30, 10_000])
+def test_columns_that_are_dead_in_all_views(fault: str, air: float, rng: np.random.Generator) -> None:
+    values = few_quanta(61, air, 2.0, rng)
+    faults = {"zeros": 0 * values[:, 30], "constant": 0.5, "noise": 5 * rng.random(61), "far": values[:, 30] * 30 + 3}
+    values[:, 30] = {**faults, "far and noisy": 5 + 0.1 * rng.random(61)}[fault]
+    assert np.flatnonzero(find_dead_columns(values)).tolist() == [30]
+    values[:, 30] = np.nan
+    assert np.flatnonzero(find_dead_columns(values)).tolist() == [30]
+
+
+def test_single_values_that_are_not_finite_are_refused() -> None:
+    for wrong in (np.nan, np.inf):
+        values = EXACT.copy()
+        values[3, 40] = wrong
+        with pytest.raises(ValueError, match=r"1 values are not finite numbers \(NaN, inf\); replace them"):
+            find_dead_columns(values)
+
+
 def test_columns_at_the_ends_are_filled_from_one_side() -> None:
     values, dead = np.arange(12.0).reshape(2, 6), np.array([1, 0, 0, 1, 0, 1], bool)
     assert fill_columns(values, dead).tolist() == [[1, 1, 2, 3, 4, 4], [7, 7, 8, 9, 10, 10]]

@@ -85,6 +85,28 @@ def dxfile(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> 
     return _written(fill, card)
 
 
+def find_lost(arrays: Mapping[str, np.ndarray], series: RotationSeries, first: int) -> str:
+    """Return a line about something that a library cannot hold; empty if it holds all that an import needs.
+
+    Args:
+        arrays: sinograms and parameters of the samples, by field.
+        series: names of the fields.
+        first: number of the first sample.
+    """
+    if np.ptp(arrays[series.rotation], axis=0).any():
+        return "a library holds sinograms of the same views, but they differ between samples"
+    for name, held in ((series.axis, 0), (series.pitch, 1), (series.source, 0)):
+        if (other := arrays[name] != held).any():
+            sample = int(other.argmax())
+            return f"{name} is {arrays[name][sample]:g} in sample {first + sample}, but a library can only hold {held}"
+    present = arrays[series.projections].any(axis=-1)
+    present |= ~present.any(axis=-1, keepdims=True)
+    if (wrong := (present != (arrays[series.valid] != 0)).any(axis=-1)).any():
+        rule = "a library marks views that were not measured by rows of zeros"
+        return f"{rule}, but these are not those of {series.valid} in sample {first + int(wrong.argmax())}"
+    return ""
+
+
 def library(sinograms: np.ndarray, images: np.ndarray | None, angles: np.ndarray) -> bytes:
     """Return pairs of sinograms and images as one HDF5 file with the datasets of superres-tomo, and the angles.
 

@@ -143,7 +143,7 @@ def _read_library(path: Path, item: h5py.Dataset, stated: Stated) -> Stated:
     known = find_sibling(item.parent, LIBRARY_ANGLES)
     angles = Beside(np.linspace(0, np.pi, len(values)), "rad") if known is None else _read(path, known)
     notes = list(stated.notes)
-    beside = {"rotation": angles}
+    beside = {"rotation": angles, "center": Beside(np.array([(values.shape[-1] - 1) / 2]))}
     if (images := find_sibling(item.parent, LIBRARY_NAMES[0])) is not None:
         if images.ndim != 3 or images.shape[-1] != item.shape[-1]:
             shapes = f"Images {images.shape} and Sinograms {item.shape}"
@@ -151,7 +151,6 @@ def _read_library(path: Path, item: h5py.Dataset, stated: Stated) -> Stated:
         pairs = _read(path, images)
         beside["image"] = replace(pairs, values=np.moveaxis(pairs.values, -1, 0))
     if known is None:
-        beside["center"] = Beside(np.array([(values.shape[-1] - 1) / 2]))
         taken = f"taken as {len(values)} views from 0 to 180 degrees with both ends, as superres-tomo makes them"
         notes.append(f"warning: {path}: states no angles; {taken}")
     stated = replace(stated, values=values, axes=(), beside=beside, notes=tuple(notes), unit=LINE_INTEGRALS)
