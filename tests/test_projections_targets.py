@@ -1,5 +1,6 @@
 """Images and masks are imported as targets of measured sinograms: size, direction, pairs for training, and mistakes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import tifffile
 import zarr
 
 from inference.tasks.tomo import fbp
+from schemas.exchange import projections
+from schemas.exchange.targets import find_doubts
 from schemas.target_kinds import confusion_matrix, matthews_correlation
 from schemas.task import SPLITS, find_task
 from tests.conftest import DATA, Command
@@ -117,6 +120,28 @@ def test_targets_that_belong_to_another_sinogram_are_doubtful(scan: str, dataset
     assert "warning: image: does not agree with its sinogram (correlation 0." in said
     _, said = pair(dataset, scan, image=picture(64)[::-1])
     assert "warning: image: agrees better with its sinogram upside down" in said
+
+
+def test_doubts_about_targets_know_the_geometry_that_is_given(dataset: Command, monkeypatch: Any) -> None:
+    """The warning alone would not tell: a fan as narrow as this one nearly agrees with a parallel beam."""
+    known: list[dict[str, tuple[float, ...]]] = []
+
+    def keep(*args: Any) -> Iterator[str]:
+        known.append(args[2])
+        return find_doubts(*args)
+
+    monkeypatch.setattr(projections, "find_doubts", keep)
+    angles = np.linspace(0, 2 * np.pi, 91)[:-1]
+    fan = sinogram(angles, WIDTH, MIDDLE + 4, source_distance=80.0)
+    tifffile.imwrite("p.tif", fan.astype(np.float32))
+    np.save("image.npy", picture(64))
+    files = ("--from", "p.tif", "image=image.npy", "--set", "image_size=32", "angles=0:356", "log=taken", "flip=no")
+    for offset in (4, -4):
+        geometry = {"axis_offset": offset, "pitch": 0.5, "source_distance": 40}
+        given = (f"{name}={value}" for name, value in geometry.items())
+        _, said = imported(dataset, *files, *given, out=f"m{offset}.zarr")
+        assert {name: known[-1][name] for name in geometry} == {name: (value,) for name, value in geometry.items()}
+        assert ("warning: image" in said) == (offset < 0)
 
 
 def library(path: str, images: np.ndarray, **more: Any) -> None:
