@@ -257,6 +257,8 @@ def infer(
     overlap: float | None = None,
     probabilities: bool = False,
     refine: int | None = None,
+    tune_on: PathLike | None = None,
+    tune_by: str | None = None,
     stitch: PathLike | None = None,
     stitch_settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -277,6 +279,8 @@ def infer(
         overlap: overlap of neighbouring tiles, as a share of their side.
         probabilities: store the probabilities of classes, too.
         refine: iterations that start from the output of the network, for tasks that have them.
+        tune_on: another dataset, on whose validation samples the method is tuned.
+        tune_by: score by which the method is tuned, such as "mask.mcc" (that of rank).
         stitch: store of images that are stitched from predicted patches.
         stitch_settings: settings of the stitching.
         overwrite: remove the predictions that are there.
@@ -306,6 +310,8 @@ def infer(
         "overlap": overlap,
         "probabilities": probabilities,
         "refine": refine,
+        "tune_on": tune_on,
+        "tune_by": tune_by,
     }
     words = command_words(options | {"stitch": stitch, "overwrite": overwrite}, settings)
     words += command_words({}, stitch_settings, "stitch_settings")

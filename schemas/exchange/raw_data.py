@@ -22,7 +22,7 @@ class RotationSeries:
     axis: str  # (sample,), axis of rotation from the middle of the detector [pixel]
     pixel: str  # (sample,), width of a pixel [nm]
     image: str  # (sample, y, x), the section
-    pitch: str  # (sample,), width of a pixel of the detector at the axis [pixel of the image]
+    magnification: str  # (sample,), width of a pixel of the detector at the axis [pixel of the image]
     source: str  # (sample,), distance from the source to the axis; 0: a parallel beam
 
 

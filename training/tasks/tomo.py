@@ -25,12 +25,14 @@ def _measured_range(fields: Arrays) -> Array:
     """Mean of (cos t, sin t) over the measured views, where t is the angle in a fan, and twice it in a parallel beam.
 
     Its direction is the middle of the measured range. Its length is 1 for a single view and 0 for a whole turn, so the
-    two values tell where the range begins and ends.
+    two values tell where the range begins and ends. They are rounded to 0.0001, so that a whole turn has exactly 0.
     """
     turns = jnp.where(fields["source_distance"] > 0, 1, 2)[:, None] * fields["angle"]
     measured = (fields["measured"] != 0).astype(jnp.float32)
     share = measured / jnp.maximum(jnp.sum(measured, axis=1, keepdims=True), 1)
-    return jnp.stack([jnp.sum(share * function(turns), axis=1) for function in (jnp.cos, jnp.sin)], axis=1)
+    return jnp.round(
+        jnp.stack([jnp.sum(share * function(turns), axis=1) for function in (jnp.cos, jnp.sin)], axis=1), 4
+    )
 
 
 def _mirror(fields: dict[str, Array]) -> dict[str, Array]:

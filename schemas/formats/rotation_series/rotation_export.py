@@ -95,7 +95,7 @@ def find_lost(arrays: Mapping[str, np.ndarray], series: RotationSeries, first: i
     """
     if np.ptp(arrays[series.rotation], axis=0).any():
         return "a library holds sinograms of the same views, but they differ between samples"
-    for name, held in ((series.axis, 0), (series.pitch, 1), (series.source, 0)):
+    for name, held in ((series.axis, 0), (series.magnification, 1), (series.source, 0)):
         if (other := arrays[name] != held).any():
             sample = int(other.argmax())
             return f"{name} is {arrays[name][sample]:g} in sample {first + sample}, but a library can only hold {held}"
