@@ -15,7 +15,8 @@ For N x N pixels and N views, gridding takes N^2 log N operations, and filtered 
 interpolates projections by their spectrum and not linearly, so it is more accurate. Outside of the detector, where
 filtered back projection takes nothing, it takes the values that the filtered projections have there.
 
-A fan beam is first sorted into a parallel beam (`rebinning`), which interpolates linearly and blurs sparse views.
+A fan beam is first sorted into a parallel beam (`rebinning`). This interpolates linearly, blurs sparse views, and
+truncates the projections of a limited range.
 """
 
 from dataclasses import replace
