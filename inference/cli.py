@@ -148,7 +148,10 @@ def _infer_parser() -> Parser:
     )
     fixed = "fix settings instead of tuning them; with --model: settings of the step that follows the network"
     add_repeatable_option(parser, "--set", "KEY=VALUE", fixed)
-    other = "tune a method on the validation samples of another dataset, such as a simulation of the same measurement"
+    other = (
+        "tune a method on the validation samples of another dataset, such as a simulation of the same measurement; or "
+        "take its settings from other predictions"
+    )
     add("--tune-on", type=local_path, metavar="STORE", help=other)
     add("--tune-by", metavar="SCORE", help="tune a method by another score than that of rank, for example mask.mcc")
     add("--refine", type=_count, metavar="N", help="N iterations that start from the network, for tasks that have them")

@@ -12,7 +12,7 @@ from inference.contract import Inverter
 from inference.invert import inversion, inverters
 from inference.invert.split_reader import Source, open_source, open_tuning_source
 from inference.stitching.stitched_image import Blend
-from schemas.predictions import Predictions
+from schemas.predictions import METADATA, Predictions
 from schemas.runtime import terminal
 from schemas.runtime.destinations import output_path, refuse_store
 from schemas.runtime.errors import UserError
@@ -225,8 +225,19 @@ def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter
     assert options.method is not None
     name = options.name or options.method
     places = [] if options.overwrite else [_out_path(options, name, inverter, sources) for inverter in sources]
-    other = open_tuning_source(options.tune_on) if options.tune_on else None
+    other = _open_tuning(options)
     return inverters.classical(source, options.method, options.set, options.name, places, other, options.tune_by)
+
+
+def _open_tuning(options: InferOptions) -> Source | Path | None:
+    """Return the dataset on which a method is tuned, or the place of predictions whose settings it takes."""
+    if options.tune_on is None or not METADATA.stands_at(options.tune_on):
+        return open_tuning_source(options.tune_on) if options.tune_on else None
+    if options.tune_by:
+        raise UserError(
+            f"--tune-by {options.tune_by}: the settings of {options.tune_on} are taken as they are; omit it"
+        )
+    return options.tune_on
 
 
 def _summary_lines(

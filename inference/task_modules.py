@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from inference.contract import Finish, Inference, Method, Report, Scope, Section, Setting, Shown, Stitch
+from inference.methods import mean
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError, suggestion
 from schemas.scores import score_names
@@ -109,13 +110,22 @@ def find_stitch(task: str) -> Stitch | None:
     return plugins.optional_object(_find_module(task), "STITCH", Stitch)
 
 
+def find_methods(task: str) -> Mapping[str, Method]:
+    """Return the classical methods of a task by name: its own, and those of every task.
+
+    Raises:
+        UserError: there is no such task, or its file is mistaken.
+    """
+    return {**find_inference(task).METHODS, mean.NAME: mean.METHOD}
+
+
 def find_method(task: str, name: str) -> Method:
     """Return a classical method of a task.
 
     Raises:
         UserError: the task has no such method; the message lists those that it has.
     """
-    methods = find_inference(task).METHODS
+    methods = find_methods(task)
     if name not in methods:
         raise UserError(f"--method {name}: no such method for task {task}{suggestion(name, methods)}")
     return methods[name]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from inference.methods.describe import MAX_LISTED, values_text
-from inference.task_modules import find_inference, inference_names
+from inference.task_modules import find_methods, inference_names
 
 from .conftest import TOY_TASK, Command, refused
 
@@ -16,7 +16,7 @@ def test_every_method_and_setting_of_every_task_is_described(infer: Command) -> 
     found = json.loads(out)
     assert list(found) == inference_names()
     for task in found:
-        methods = find_inference(task).METHODS
+        methods = find_methods(task)
         assert list(found[task]) == list(methods)
         for name, method in methods.items():
             told = found[task][name]
@@ -46,9 +46,9 @@ def test_the_task_is_that_of_the_dataset(generate: Command, infer: Command) -> N
     generate(*TOY_TASK, "--n", 1, "--validation", 0, "--test", 0)
     _, out, _ = infer("--data", "toy.zarr", "--describe", "--json")
     assert list(json.loads(out)) == ["toy"]
-    refused(infer("--data", "toy.zarr", "--method", "tie", "--describe"), "there are: wiener, identity")
+    refused(infer("--data", "toy.zarr", "--method", "tie", "--describe"), "there are: wiener, identity, mean")
     refused(infer("--task", "tei", "--describe"), "task tei: no methods")
-    refused(infer("--method", "tei", "--describe"), "no task has such a method", "toy: wiener, identity")
+    refused(infer("--method", "tei", "--describe"), "no task has such a method", "toy: wiener, identity, mean")
 
 
 def test_long_lists_are_shown_by_their_ends() -> None:

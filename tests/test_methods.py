@@ -11,7 +11,7 @@ import xarray as xr
 from inference.contract import Method, Setting, Value
 from inference.invert.split_reader import Source, open_source
 from inference.methods import tuning
-from inference.task_modules import find_inference, inference_names
+from inference.task_modules import find_inference, find_method, find_methods, inference_names
 from inference.tasks.tie import absorption, register_fields, transport
 from physics import optics
 from physics.electron import wavelength
@@ -23,14 +23,14 @@ from schemas.task import find_task, task_names
 from .conftest import TOY_TASK, Command, refused, values
 
 SMALL_TIE = ("--set", "image_size=32", "supersampling=1", "--scheduler", "synchronous")
-METHODS = [(task, method) for task in inference_names() for method in find_inference(task).METHODS]
+METHODS = [(task, method) for task in inference_names() for method in find_methods(task)]
 FIXED = ("--method", "tie", "--set", "cutoff=0.004", "floor=0.1", "offset=annulus")
 
 
 def test_every_task_has_methods_with_a_source_and_settings_with_units() -> None:
     assert inference_names() == task_names()
     for name, method in METHODS:
-        found, task = find_inference(name).METHODS[method], find_task(name)
+        found, task = find_method(name, method), find_task(name)
         assert found.about
         assert set(found.needs) <= {field.name for field in task.fields}
         for setting in found.settings.values():
@@ -51,7 +51,7 @@ TOGETHER = {  # samples that belong together, where methods need these
 
 @pytest.mark.parametrize(("task", "method"), METHODS)
 def test_every_method_predicts_all_targets(generate: Command, infer: Command, task: str, method: str) -> None:
-    together = find_inference(task).METHODS[method].scope == "group"
+    together = find_method(task, method).scope == "group"
     generate("--task", task, *(TOGETHER[task] if together else SAMPLES), "--scheduler", "synchronous")
     command = ("--method", method, "--data", f"{task}.zarr", "--out")
     two, five = ((), ()) if together else (("--batch-size", 2), ("--batch-size", 5))
@@ -59,7 +59,7 @@ def test_every_method_predicts_all_targets(generate: Command, infer: Command, ta
     assert (code, err) == (0, "")
     assert f"{5 + together} made now" in out
     found = read_predictions(Path("p.zarr"))
-    assert found.settings.keys() == find_inference(task).METHODS[method].settings.keys()
+    assert found.settings.keys() == find_method(task, method).settings.keys()
     assert found.tuning is None or (found.tuning.split, found.tuning.samples) == ("validation", 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -74,6 +74,23 @@ def test_every_method_predicts_all_targets(generate: Command, infer: Command, ta
         assert np.isfinite(opened[field.name].values).all()
     infer(*command, "q.zarr", *five)
     assert values("p.zarr") == values("q.zarr"), "a sample depends on its batch"
+
+
+@pytest.mark.parametrize("task", ["toy", "toy_labels"])
+def test_the_mean_is_that_of_the_training_targets(generate: Command, infer: Command, task: str) -> None:
+    data = f"{task}.zarr"
+    generate("--task", task, "--n", 70, "--validation", 0, "--test", 3, "--scheduler", "synchronous")
+    assert infer("--method", "mean", "--data", data, "--out", "p.zarr")[0] == 0
+    for field in find_task(task).of("target"):
+        known, found = (xr.open_zarr(place)[field.name].values for place in (f"{data}/train", "p.zarr"))
+        if field.classes:
+            expected = np.stack([(known == number).sum(axis=0) for number in range(len(field.classes))]).argmax(axis=0)
+        else:
+            expected = known.mean(axis=0, dtype=np.float64)
+        assert np.allclose(found, expected, rtol=1e-6)
+        assert not np.allclose(found, 0)
+    generate("--task", task, "--n", 0, "--validation", 0, "--test", 3, "--out", "none.zarr")
+    refused(infer("--method", "mean", "--data", "none.zarr"), "--method mean: none.zarr has no training samples")
 
 
 def test_tuning_finds_the_least_mean_error_after_alignment(generate: Command, infer: Command) -> None:
@@ -161,6 +178,14 @@ def test_measurements_without_targets_are_inverted_with_settings_tuned_on_anothe
     refused(infer(*command[:-1], "q.zarr", "--tune-on", "toy.zarr"), "--tune-on toy.zarr: has no")
     generate("--task", "tie", "--n", 0, "--validation", 2, "--test", 0, *SMALL_TIE)
     refused(infer(*command[:-1], "q.zarr", "--tune-on", "tie.zarr"), "must be one of toy")
+    again = (*command[:5], "p.zarr", "--out", "again.zarr")
+    assert infer(*again)[0] == 0
+    taken = read_predictions(Path("again.zarr"))
+    assert (taken.settings, taken.tuning) == (tuned.settings, tuned.tuning), "the settings of other predictions"
+    assert infer(*again)[0] == 0, "the same command finds its result"
+    refused(infer(*again[:-1], "q.zarr", "--set", "noise=123"), "--set noise=123.0: p.zarr has noise=")
+    refused(infer(*again[:-1], "q.zarr", "--tune-by", "nrms"), "--tune-by nrms: the settings of p.zarr")
+    refused(infer("--method", "identity", *again[2:-1], "q.zarr"), "--tune-on p.zarr: holds predictions of wiener")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.999])

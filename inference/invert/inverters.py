@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Arrays, Inverter, Settings
+from inference.contract import Arrays, Inverter, Method, Settings
 from inference.invert.split_reader import Rows, Source
-from inference.methods import tuning
+from inference.methods import mean, tuning
 from inference.task_modules import find_finish, find_method, inference_names
 from schemas.exchange.given_parameters import settable
 from schemas.predictions import Weights
@@ -26,7 +26,7 @@ def classical(
     texts: Sequence[str],
     label: str | None,
     places: Iterable[Path] = (),
-    tune_on: Source | None = None,
+    tune_on: Source | Path | None = None,
     tune_by: str | None = None,
 ) -> Inverter:
     """Return a classical method with its settings, which are given or tuned.
@@ -37,7 +37,8 @@ def classical(
         texts: settings as `key=value`; all others are tuned.
         label: name of the predictions; None: the name of the method.
         places: stores of earlier predictions, from which the result of the same tuning may be taken.
-        tune_on: a split of another dataset on which the method is tuned; None: the same dataset.
+        tune_on: a split of another dataset on which the method is tuned, or predictions whose settings are taken; None:
+            it is tuned on the same dataset.
         tune_by: key of the score by which it is tuned; None: that by which methods are ranked.
 
     Raises:
@@ -46,13 +47,20 @@ def classical(
     method = find_method(source.task.name, name)
     given = tuning.parse(f"method {name}", method.settings, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
-    if tune_on:
-        _refuse_other_task(source, tune_on)
-        _refuse_lacking(tune_on, f"method {name}", method.needs)
-    known = tuning.recall(places, name, method, source, given, tune_on, tune_by)
-    settings, tuned = known or tuning.tune(method, source, given, tune_on, tune_by)
+    if isinstance(tune_on, Path):
+        settings, tuned = tuning.adopt(tune_on, name, method, given)
+    else:
+        if tune_on:
+            _refuse_other_task(source, tune_on)
+            _refuse_lacking(tune_on, f"method {name}", method.needs)
+        known = tuning.recall(places, name, method, source, given, tune_on, tune_by)
+        settings, tuned = known or tuning.tune(method, source, given, tune_on, tune_by)
     present = frozenset(field.name for field in source.task.fields)
     task = source.task if source.task.of("target") else find_task(source.task.name).select(present)
+    if name == mean.NAME:
+        inputs, predict = mean.mean_predictor(source)
+    else:
+        inputs, predict = method.reads(present), _predictor(method, task, settings)
     return Inverter(
         kind="classical",
         name=label or name,
@@ -60,15 +68,19 @@ def classical(
         version=method.version,
         about=method.about,
         task=task,
-        inputs=method.reads(present),
-        predict=lambda fields: method.inverter(task, fields)(settings),
+        inputs=inputs,
+        predict=predict,
         hardware=processor(),
         settings=settings,
         tuning=tuned,
-        needs_whole_images=method.scope == "group",
+        needs_whole_images=method.scope == "group" or name == mean.NAME,
         scope=method.scope,
         group=method.group,
     )
+
+
+def _predictor(method: Method, task: Task, settings: Settings) -> Callable[[Arrays], Arrays]:
+    return lambda fields: method.inverter(task, fields)(settings)
 
 
 def _refuse_other_task(source: Source, other: Source) -> None:

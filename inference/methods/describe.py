@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference.contract import Method, Value
-from inference.task_modules import find_inference, find_method, inference_names
+from inference.task_modules import find_method, find_methods, inference_names
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import say, say_table, unit_of
 
@@ -25,8 +25,8 @@ def choose_methods(task: str | None, name: str | None) -> Methods:
         UserError: there is no such method.
     """
     if task is not None:
-        return {task: {name: find_method(task, name)} if name else find_inference(task).METHODS}
-    everything = {known: find_inference(known).METHODS for known in inference_names()}
+        return {task: {name: find_method(task, name)} if name else find_methods(task)}
+    everything = {known: find_methods(known) for known in inference_names()}
     if name is None:
         return everything
     if matching := {known: {name: methods[name]} for known, methods in everything.items() if name in methods}:
@@ -77,7 +77,8 @@ def _show_method(title: str, method: Method) -> None:
     say(f"{title}: {method.about}")
     uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
     whole = "; inverts whole groups of samples" + (f", numbered by {method.group}" if method.group else "")
-    say(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
+    needs = ", ".join(method.needs) or "targets of training samples"
+    say(f"needs: {needs}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
         table.add_row(key, values_text(setting.values), unit_of(setting.values, setting.unit), setting.about)

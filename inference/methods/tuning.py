@@ -1,7 +1,9 @@
 """Choose the settings of a classical method: those given by the user, and others by tuning, never on test samples."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from inference.task_modules import find_inference
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
 from schemas.runtime.errors import UserError, rule_of_choice, suggestion
+from schemas.runtime.machine import cores
 from schemas.scores import SCORES_BY_KIND, nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.target_kinds import score_key, target_kind
@@ -21,6 +24,7 @@ from schemas.task import find_task
 MAX_SAMPLES = 256  # maximum number of samples used for tuning
 MAX_GROUP_BYTES = 2**29  # maximum size of all groups used for tuning; the first group is used even if it is larger
 BLOCK_SAMPLES = 64  # samples inverted at once
+MAX_THREADS = 8  # combinations tried at once; each needs memory for a block
 MAX_COUNT = 10**6  # maximum of whole-number settings; larger numbers are taken for typing errors
 EQUAL_TOLERANCE = 1e-6  # relative difference below which means are equal up to rounding
 
@@ -160,6 +164,30 @@ def recall(
     return None
 
 
+def adopt(path: Path, name: str, method: Method, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
+    """Return settings that were tuned for other predictions, and the record of that tuning.
+
+    Args:
+        path: the other predictions.
+        name: name of the method.
+        method: the method.
+        given: settings that the user fixed.
+
+    Raises:
+        UserError: the predictions come from another method, or have other values of the settings that were fixed.
+    """
+    stored = read_predictions(path)
+    known = {("classical", name, method.version): method.settings.keys()}
+    if known.get((stored.kind, stored.method, stored.version)) != stored.settings.keys():
+        raise UserError(f"--tune-on {path}: holds predictions of {stored.method}, must hold those of this {name}")
+    settings = parse(f"method {name}", method.settings, [f"{key}={value}" for key, value in stored.settings.items()])
+    for key, value in given.items():
+        if settings[key] != value:
+            raise UserError(f"--set {key}={value}: {path} has {key}={settings[key]}; leave out --set or --tune-on")
+    how = stored.tuning
+    return settings, how and how.model_copy(update={"dataset": how.dataset or stored.dataset_digest})
+
+
 def _stored_predictions(place: Path) -> Predictions | None:
     """Return the predictions at a place, or None. Damage is reported later, by the code that writes there."""
     try:
@@ -206,7 +234,7 @@ def _check_score(source: Source, key: str) -> str:
 def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -> tuple[dict[str, Value], Errors, int]:
     """Return the best combination, the mean errors of all, and the number of samples.
 
-    Each block is read once and inverted by all combinations, so memory does not grow with their number.
+    Each block is read once and inverted by all combinations, some at a time, so memory does not grow with their number.
     """
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     targets = [field.name for field in source.task.of("target")]
@@ -214,10 +242,12 @@ def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -
     scored = [name for name in report.needs if not source.lacks([name])]
     names = dict.fromkeys([*method.reads({field.name for field in source.task.fields}), *scored, *targets])
     parts = []
-    for rows in _tuning_blocks(method, source, names):
-        block = source.take(names, rows)
-        inverted = map(method.inverter(source.task, block), combinations)
-        parts.append([_errors(report, source, block, predicted, by) for predicted in inverted])
+    with ThreadPoolExecutor(1 if method.scope == "group" else min(cores(), MAX_THREADS)) as pool:
+        for rows in _tuning_blocks(method, source, names):
+            block = source.take(names, rows)
+            invert = method.inverter(source.task, block)
+            of_settings = partial(_errors_of_settings, report, source, block, by, invert)
+            parts.append(list(pool.map(of_settings, combinations)))
     errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
     means = [_mean_error(row) for row in errors]
     equal = np.flatnonzero(np.array(means) <= min(means) + EQUAL_TOLERANCE * abs(min(means)))
@@ -227,6 +257,17 @@ def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -
     sign = _sign(report, by)
     of_all = {tuple(one.values()): sign * mean for one, mean in zip(combinations, means, strict=True)}
     return combinations[best], of_all, errors.shape[1]
+
+
+def _errors_of_settings(
+    report: Report,
+    source: Source,
+    block: Arrays,
+    by: str | None,
+    invert: Callable[[Settings], Arrays],
+    settings: Settings,
+) -> tuple[np.ndarray, np.ndarray]:
+    return _errors(report, source, block, invert(settings), by)
 
 
 def _sign(report: Report, by: str | None) -> int:

@@ -21,12 +21,18 @@ discs=(--task tomo --recipe htc --set image_size="$pixels")
 [ "$size" != tiny ] || discs+=(rays.detectors=140 rays.source_distance=346.1) # the same scanner, four times coarser
 lengths=(90 80 70 60 50 40 30)
 
-# methods DATA PLACE [TUNING] inverts a dataset by the network and by classical methods, which are tuned on TUNING.
+# methods DATA PLACE [TUNING] inverts a dataset by the network and by classical methods. These are tuned on the dataset
+# TUNING, or have the settings of the predictions in the folder TUNING.
 methods() {
-  local data=$1 place=$2; shift 2
+  local data=$1 place=$2 tuning=${3:-}
   infer --model "$out/unet" --data "$data" --name unet --out "$place/unet.zarr"
   for method in fbp sirt tv; do
-    infer --method $method --tune-by mask.mcc --data "$data" --out "$place/$method.zarr" "$@"
+    case $tuning in
+      '') set -- --tune-by mask.mcc ;;
+      *.zarr) set -- --tune-by mask.mcc --tune-on "$tuning" ;;
+      *) set -- --tune-on "$tuning/$method.zarr" ;;
+    esac
+    infer --method $method --data "$data" --out "$place/$method.zarr" "$@"
   done
 }
 
@@ -37,13 +43,13 @@ methods "$out/discs.zarr" "$out/simulated"
 evaluate --data "$out/discs.zarr" --predictions "$out"/simulated/*.zarr --out "$out" --expect "$here/expected.json:$size"
 [ -n "$challenge" ] || exit 0
 
-# measured NAME LENGTH FILES-AND-SETTINGS imports sinograms with their official masks, and inverts them. In the dataset
+# measured NAME TUNING FILES-AND-SETTINGS imports sinograms with their official masks, and inverts them. In the dataset
 # each disc is turned so that its first view lies at angle 0, as in the simulated ones.
 measured() {
-  local name=$1 length=$2; shift 2
+  local name=$1 tuning=$2; shift 2
   dataset import --task tomo --from "$@" center=279.5 pixel="$((512 / pixels))" image_size="$pixels" turn=start \
     --out "$out/$name.zarr"
-  methods "$out/$name.zarr" "$out/$name" --tune-on "$out/tuning-$length.zarr"
+  methods "$out/$name.zarr" "$out/$name" "$tuning"
   evaluate --data "$out/$name.zarr" --predictions "$out/$name"/*.zarr --out "$out/$name"
 }
 training=("$challenge"/training/htc2022_t[a-d]_full.mat)
@@ -53,7 +59,7 @@ for level in 1 2 3 4 5 6 7; do
   length=${lengths[level - 1]} disc=$challenge/test_a/htc2022_0${level}a
   generate "${discs[@]}" measured.length="$length" --seed 1 --n 0 --validation "$tuned" --test 0 \
     --out "$out/tuning-$length.zarr"
-  measured "a-$length" "$length" "${disc}_limited.mat" mask="${disc}_recon_fbp_seg.mat" --set log=taken
-  measured "t-$length" "$length" "${training[@]}" "${masks[@]}" --set log=taken range="0:$length" ranges=12
+  measured "a-$length" "$out/tuning-$length.zarr" "${disc}_limited.mat" mask="${disc}_recon_fbp_seg.mat" --set log=taken
+  measured "t-$length" "$out/a-$length" "${training[@]}" "${masks[@]}" --set log=taken range="0:$length" ranges=12
 done
 python "$here/table.py" "$out" "$challenge" | tee "$out/measured.txt"
