@@ -279,7 +279,7 @@ def infer(
         overlap: overlap of neighbouring tiles, as a share of their side.
         probabilities: store the probabilities of classes, too.
         refine: iterations that start from the output of the network, for tasks that have them.
-        tune_on: another dataset, on whose validation samples the method is tuned, or predictions that have its settings.
+        tune_on: another dataset, on whose validation samples the method is tuned; or predictions: their settings.
         tune_by: score by which the method is tuned, such as "mask.mcc" (that of rank).
         stitch: store of images that are stitched from predicted patches.
         stitch_settings: settings of the stitching.

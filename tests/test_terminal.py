@@ -19,6 +19,7 @@ import generators.cli
 import inference.cli
 import schemas.cli
 import training.cli
+from schemas.runtime import terminal
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import (
     MAX_MESSAGE_LENGTH,
@@ -27,6 +28,7 @@ from schemas.runtime.terminal import (
     one_line,
     run_command,
     say,
+    say_rows,
     say_table,
     share,
     unit_of,
@@ -157,6 +159,18 @@ def test_printed_texts_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> N
     say_table(table)
     say(text)
     assert capsys.readouterr().out.count(text) == 3
+
+
+@pytest.mark.parametrize(("width", "turned"), [(21, False), (20, True), (13, True)])
+def test_a_table_that_is_too_wide_is_turned(
+    width: int, turned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "TABLE_WIDTH", 0)
+    monkeypatch.setenv("COLUMNS", str(width))
+    say_rows([["method", "nrms", "a score"], ["fbp", "0.1", "0.25"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == (["method", "fbp"] if turned else ["method", "nrms", "a", "score"])
+    assert len(lines) == (3 if turned else 2), "folded"
 
 
 PRINTING = {Path("schemas/runtime/terminal.py"), Path("schemas/formats/isolated_reader.py")}  # the second for a parent

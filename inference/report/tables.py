@@ -17,7 +17,7 @@ from schemas.runtime.csv_files import csv_table
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.hashes import sha256
 from schemas.runtime.publish import exists, publish, read
-from schemas.runtime.terminal import say, say_table
+from schemas.runtime.terminal import say
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
@@ -226,18 +226,15 @@ def _mean_and_error(result: Result, name: str, key: str) -> tuple[float, float] 
 
 def show(evaluation: Evaluation) -> None:
     """Print a table of the means and standard deviations of the scores, and the lines of all sections."""
-    from rich.table import Table
-
     several = len(evaluation.results) > 1
-    table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    keys = evaluation.main.report.printed_scores(evaluation.main.summaries[evaluation.main.stores[0].name])
-    for key in keys:
-        unit = unit_of(evaluation.main.summaries[evaluation.main.stores[0].name][key])
-        table.add_column(f"{key}{unit} {arrow(evaluation.main, key)}")
+    known = evaluation.main.summaries[evaluation.main.stores[0].name]
+    keys = evaluation.main.report.printed_scores(known)
+    names = [f"{key}{unit_of(known[key])} {arrow(evaluation.main, key)}" for key in keys]
+    rows = [["method", *(["split"] if several else []), *names]]
     for result, store in by_method(evaluation):
         cells = [mean_and_deviation(result.summaries[store.name][key]) for key in keys]
-        table.add_row(store.name, *([result.source.split] if several else []), *cells)
-    say_table(table)
+        rows.append([store.name, *([result.source.split] if several else []), *cells])
+    say_rows(rows)
     scored = [field.name for field in evaluation.main.task.of("target")]
     predicted = {field.name for _, store in by_method(evaluation) for field in store.metadata.targets}
     if left := sorted(predicted - set(scored)):

@@ -293,6 +293,34 @@ def say(text: str, *, error: bool = False) -> None:
     print(printable(text).encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
+def say_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Print a table. If it is too wide for the terminal, its columns become rows, unless that is wider still.
+
+    Args:
+        rows: texts of the cells; the first row and the first column hold names.
+    """
+    from rich.table import Table
+
+    turned = [list(column) for column in zip(*rows, strict=True)]
+    if (width := _rows_width(rows)) > _table_width() and _rows_width(turned) < width:
+        rows = turned
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows[1:]:
+        table.add_row(*row)
+    say_table(table)
+
+
+def _rows_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the width of a table whose columns are two spaces apart [character]."""
+    return sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True)) - 2
+
+
+def _table_width() -> int:
+    """Return the width of a table: that of the terminal, or at least TABLE_WIDTH in a file or pipe [character]."""
+    width = shutil.get_terminal_size((TABLE_WIDTH, 0)).columns
+    return width if sys.stdout and sys.stdout.isatty() else max(width, TABLE_WIDTH)
+
+
 def say_table(table: "Table") -> None:
     """Print a table, as wide as the terminal, or at least TABLE_WIDTH in a file or pipe.
 
@@ -303,10 +331,8 @@ def say_table(table: "Table") -> None:
     """
     from rich.console import Console
 
-    width = shutil.get_terminal_size((TABLE_WIDTH, 0)).columns
-    width = width if sys.stdout and sys.stdout.isatty() else max(width, TABLE_WIDTH)
     text = io.StringIO()
-    Console(file=text, width=width, markup=False, highlight=False, emoji=False).print(table)
+    Console(file=text, width=_table_width(), markup=False, highlight=False, emoji=False).print(table)
     say(text.getvalue().rstrip("\n"))
 
 
