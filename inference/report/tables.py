@@ -17,7 +17,7 @@ from schemas.runtime.csv_files import csv_table
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.hashes import sha256
 from schemas.runtime.publish import exists, publish, read
-from schemas.runtime.terminal import say
+from schemas.runtime.terminal import say, say_rows
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
