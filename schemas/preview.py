@@ -22,6 +22,7 @@ type Values = dict[str, np.ndarray]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_LETTERS = 32  # maximum number of letters of a name that are shown
+MIN_WIDTH, MAX_WIDTH = 0.7, 4.0  # of a column, relative to the height of a row
 MAX_IMAGES = 5  # maximum number of images shown per field and sample
 
 
@@ -76,8 +77,9 @@ def draw_contact_sheet(path: Path, split: str, count: int) -> tuple[Figure, int]
     columns = [
         (field, index) for field in manifest.task.of("input", "target") for index in _shown_indices(values[field.name])
     ]
-    figure = Figure(figsize=(1.7 * len(columns), 1.7 * (count + 1.3)), layout="compressed")
-    axes = figure.subplots(count + 1, len(columns), squeeze=False)
+    widths = [_relative_width(values[field.name]) for field, _ in columns]
+    figure = Figure(figsize=(1.7 * sum(widths), 1.7 * (count + 1.3)), layout="compressed")
+    axes = figure.subplots(count + 1, len(columns), squeeze=False, width_ratios=widths)
     for column, (field, index) in zip(axes.T, columns, strict=True):
         _draw_column(figure, column, field, index, manifest.task, values)
     for row, axis in enumerate(axes[:-1, 0]):
@@ -123,6 +125,12 @@ def _shown_indices(values: np.ndarray) -> list[int]:
     steps = np.linspace(0, 1, min(MAX_IMAGES, n)) * (n - 1)
     first_half = [int(np.floor(step)) for step in steps if step <= (n - 1) / 2]
     return sorted({*first_half, *(n - 1 - index for index in first_half)})
+
+
+def _relative_width(values: np.ndarray) -> float:
+    """Return the width of the column of a field, relative to its height: that of its images, within limits."""
+    rows, columns = _as_image_stack(values).shape[-2:]
+    return min(max(columns / max(rows, 1), MIN_WIDTH), MAX_WIDTH)
 
 
 def _draw_column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Task, values: Values) -> None:
