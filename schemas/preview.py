@@ -77,7 +77,7 @@ def draw_contact_sheet(path: Path, split: str, count: int) -> tuple[Figure, int]
     columns = [
         (field, index) for field in manifest.task.of("input", "target") for index in _shown_indices(values[field.name])
     ]
-    widths = [_relative_width(values[field.name]) for field, _ in columns]
+    widths = [relative_width(*_as_image_stack(values[field.name]).shape[-2:]) for field, _ in columns]
     figure = Figure(figsize=(1.7 * sum(widths), 1.7 * (count + 1.3)), layout="compressed")
     axes = figure.subplots(count + 1, len(columns), squeeze=False, width_ratios=widths)
     for column, (field, index) in zip(axes.T, columns, strict=True):
@@ -127,9 +127,8 @@ def _shown_indices(values: np.ndarray) -> list[int]:
     return sorted({*first_half, *(n - 1 - index for index in first_half)})
 
 
-def _relative_width(values: np.ndarray) -> float:
-    """Return the width of the column of a field, relative to its height: that of its images, within limits."""
-    rows, columns = _as_image_stack(values).shape[-2:]
+def relative_width(rows: int, columns: int) -> float:
+    """Return the width of the place for an image of this size, relative to its height, within limits."""
     return min(max(columns / max(rows, 1), MIN_WIDTH), MAX_WIDTH)
 
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from inference.contract import Arrays, Shown, View
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, figure, label, unit
-from schemas.preview import plain
+from schemas.preview import plain, relative_width
 from schemas.target_kinds import ranking_key
 from schemas.task import Field
 
@@ -51,17 +51,21 @@ def draw_samples(result: Result, target: Field | View, indices: Sequence[int], n
         names: labels of the rows.
     """
     columns = _make_columns(result, target, indices)
-    rank = columns[-1].images[0].ndim
-    drawn = figure(
-        PICTURE_WIDTH * len(columns) + 0.4, PICTURE_WIDTH * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed"
-    )
-    axes = drawn.subplots(len(indices), len(columns), squeeze=False)
+    widths = [_relative_width(column.images[0]) for column in columns]
+    height = PICTURE_WIDTH * len(indices) * (1 if columns[-1].images[0].ndim == 2 else 0.8) + 0.9
+    drawn = figure(PICTURE_WIDTH * sum(widths) + 0.4, height, "compressed")
+    axes = drawn.subplots(len(indices), len(columns), squeeze=False, width_ratios=widths)
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, fontsize=7.5)
     for scale, limits in _scale_limits(columns, target).items():
         chosen = [i for i, column in enumerate(columns) if column.scale == scale]
         _draw_columns(drawn, axes[:, chosen], [columns[i] for i in chosen], limits)
     return drawn
+
+
+def _relative_width(image: np.ndarray) -> float:
+    """Return the width of a column relative to the height of a row: 1 for lines."""
+    return relative_width(*image.shape) if image.ndim == 2 else 1.0
 
 
 def _make_columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
