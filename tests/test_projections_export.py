@@ -94,6 +94,22 @@ def test_other_programs_find_the_line_integrals(kind: str, store: Path, dataset:
     assert np.deg2rad(angles) == pytest.approx(known["angle"][1], abs=1e-6)
 
 
+def test_an_outside_reader_opens_an_export(store: Path, dataset: Command) -> None:
+    """`nxtomo`, by the facility that maintains the definition."""
+    reader = pytest.importorskip("nxtomo.application.nxtomo", exc_type=ImportError)
+    assert dataset("export", store, "--format", "nxtomo", "--out", "out")[0] == 0
+    known = arrays(store)
+    read = reader.NXtomo().load("out/test_0001_sinogram.nxs", "entry")
+    keys = np.array([key.value for key in read.instrument.detector.image_key])
+    assert keys[:2].tolist() == [2, 1]
+    angles = read.sample.rotation_angle.to("rad").magnitude[2:]
+    assert angles == pytest.approx(known["angle"][1], abs=1e-6)
+    assert np.flatnonzero(keys[2:] == 3).tolist() == [5]
+    assert float(read.instrument.detector.x_rotation_axis_pixel_position) == pytest.approx(
+        float(known["axis_offset"][1]), abs=1e-5
+    )
+
+
 RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
 ROUND = {
     "limited": ("measured.length=90",),
