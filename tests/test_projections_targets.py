@@ -12,6 +12,7 @@ import tifffile
 import zarr
 
 from inference.tasks.tomo import fbp
+from physics.tomography.geometry import field_of_view
 from schemas.exchange import projections
 from schemas.exchange.targets import find_doubts
 from schemas.target_kinds import confusion_matrix, matthews_correlation
@@ -231,6 +232,17 @@ def test_a_mask_of_whole_floats_is_a_mask(scan: str, dataset: Command) -> None:
     assert "1 of the 1 images of mask are constant" in said
 
 
+def test_targets_are_0_outside_of_the_field_of_view(scan: str, dataset: Command) -> None:
+    full = np.ones((64, 64), np.float32)
+    arrays, _ = pair(dataset, scan, image=full)
+    assert np.array_equal(arrays["field_of_view"], field_of_view(64))
+    assert np.array_equal(arrays["image"][0], field_of_view(64))
+    np.save("square.npy", full)
+    arrays, _ = imported(dataset, "--from", scan, "image=square.npy", "--set", *GIVEN, "field_of_view=square")
+    assert arrays["field_of_view"].all()
+    assert arrays["image"].all()
+
+
 def test_frames_beside_exported_sinograms_are_refused(scan: str, dataset: Command) -> None:
     pair(dataset, scan, image=picture(64))
     dataset("export", "0.zarr", "--format", "npy", "--out", "out")
@@ -243,9 +255,9 @@ def test_frames_beside_exported_sinograms_are_refused(scan: str, dataset: Comman
 @pytest.mark.skipif(not (DATA / "htc2022").exists(), reason="measured discs lie in ../shared/data: absent")
 @pytest.mark.parametrize(("pixel", "least"), [(1, 0.9995), (2, 0.99)])
 def test_the_official_mask_of_a_measured_disc(pixel: int, least: float, dataset: Command) -> None:
-    """Helsinki Tomography Challenge 2022, disc 01a."""
+    """Helsinki Tomography Challenge 2022, disc 01a. Otsu's threshold of the whole square made it."""
     files = [str(DATA / f"htc2022/test_a/htc2022_01a_{kind}.mat") for kind in ("full", "recon_fbp_seg")]
-    size = (f"pixel={pixel}", f"image_size={512 // pixel}")
+    size = (f"pixel={pixel}", f"image_size={512 // pixel}", "field_of_view=square")
     arrays, said = imported(
         dataset, "--from", files[0], f"mask={files[1]}", "--set", *size, "center=279.5", "log=taken"
     )

@@ -12,8 +12,9 @@ from generators.engine import pipeline, shards
 from generators.random_streams import Streams
 from generators.tasks import tomo
 from inference.task_modules import find_method
+from inference.tasks.tomo import otsu_mask
 from physics.tomography.filtered_back_projection import filtered_back_projection
-from physics.tomography.geometry import Geometry, samples_by_rays
+from physics.tomography.geometry import Geometry, field_of_view, samples_by_rays
 from physics.tomography.projection import project
 from schemas.runtime.settings import make_settings
 from schemas.target_kinds import confusion_matrix, matthews_correlation
@@ -189,6 +190,16 @@ def test_methods_find_the_image(method: str, settings: dict[str, float | str], m
     assert (made["image"][:, fields["field_of_view"] == 0] == 0).all()
     alone = {name: values[2:3] if len(values) == 4 else values for name, values in fields.items()}
     assert (find_method("tomo", method).solve(alone, **settings)["image"][0] == made["image"][2]).all()
+
+
+def test_masks_depend_on_the_field_of_view_alone() -> None:
+    rng = np.random.default_rng(0)
+    inside = field_of_view(32)
+    image = (rng.uniform(size=(32, 32)) > 0.5) + rng.normal(size=(32, 32)) * 0.02
+    made = otsu_mask(image, inside)
+    assert np.array_equal(made, (image > 0.5) & inside)
+    assert np.array_equal(otsu_mask(np.where(inside, image, 40), inside), made)
+    assert not otsu_mask(inside * 1.0, inside).any(), "a constant image"
 
 
 def test_a_dataset_from_the_command_line(generate: Command) -> None:

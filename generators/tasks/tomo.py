@@ -16,7 +16,6 @@ a measurement. operator=grid: they are the projection of the stored image, by th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -42,7 +41,7 @@ from generators.specimens.sections.perforated import Perforated
 from generators.specimens.sections.section import material_mask
 from generators.specimens.sections.shapes import Shapes, add_image_noise
 from physics.noise import add_shot_noise
-from physics.tomography.geometry import Geometry
+from physics.tomography.geometry import Geometry, field_of_view
 from physics.tomography.projection import project
 from schemas.fields import transmission as transmission_fields
 from schemas.fields import views as view_fields
@@ -283,7 +282,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
         block: parameters of the samples
     """
     shape = (recipe.image_size,) * 2
-    relative = np.stack([objects.render(recipe, p.object, shape) for p in block]) * _field_of_view(recipe.image_size)
+    relative = np.stack([objects.render(recipe, p.object, shape) for p in block]) * field_of_view(recipe.image_size)
     factors = np.array([p.attenuation / recipe.image_size for p in block], np.float32)[:, None, None]
     arrays = {"image": relative * factors}
     if recipe.mask:
@@ -308,7 +307,7 @@ def _from_finer_grid(recipe: Recipe, drawn: Parameters) -> np.ndarray:
     finer = recipe.supersampling
     geometry: Geometry = rays.geometry(recipe.rays, drawn.rays, recipe.detectors, finer)
     size = recipe.image_size * finer
-    image = objects.render(recipe, drawn.object, (size, size)) * _field_of_view(size)
+    image = objects.render(recipe, drawn.object, (size, size)) * field_of_view(size)
     sums = project(image, geometry).reshape(recipe.rays.views, recipe.detectors, finer)
     means: np.ndarray = sums.mean(axis=-1) / np.float32(finer)
     return means
@@ -351,7 +350,7 @@ def _with_image_noise(
     recipe: Recipe, block: Sequence[Parameters], images: np.ndarray, rngs: Sequence[Streams]
 ) -> Arrays:
     """Return images with noise of their own (stream `image_noise`), and their sinograms."""
-    inside = _field_of_view(recipe.image_size)
+    inside = field_of_view(recipe.image_size)
     noisy = np.empty_like(images)
     for n, (image, rng) in enumerate(zip(images, rngs, strict=True)):
         unit = image.max() or np.float32(1)
@@ -371,12 +370,4 @@ def constants(recipe: Recipe, rng: Streams) -> Arrays:
         recipe: the recipe of the dataset
         rng: unused; nothing here is random
     """
-    return {"field_of_view": _field_of_view(recipe.image_size).astype(np.float32)}
-
-
-@cache
-def _field_of_view(size: int) -> np.ndarray:
-    """Return True for pixels whose middle lies within the disc that touches the edges of the image, (y, x)."""
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    inside: np.ndarray = np.hypot(y, x) <= size / 2
-    return inside
+    return {"field_of_view": field_of_view(recipe.image_size).astype(np.float32)}

@@ -18,6 +18,7 @@ from physics.tomography.projection import back_project, project
 
 RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
 NEEDS = ("sinogram", *RAYS, "field_of_view")
+VERSION = 2  # of all methods; since 2, masks come from the pixels in the field of view alone
 BATCH = 32  # images that are reconstructed together
 
 
@@ -38,15 +39,16 @@ def _reconstruct(
             part = slice(start, start + BATCH)
             sinograms = np.ascontiguousarray(fields["sinogram"][rows[part]][:, seen])
             images[rows[part]] = solve(sinograms, geometry, known[part]) * view
-    return {"image": images, "mask": np.stack([otsu_mask(image) for image in images])}
+    return {"image": images, "mask": np.stack([otsu_mask(image, view != 0) for image in images])}
 
 
-def otsu_mask(image: np.ndarray) -> np.ndarray:
-    """Return 1 where an image (y, x) is above the threshold of Otsu (1979), else 0: uint8."""
-    if not np.ptp(image) > 0:
+def otsu_mask(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return 1 where an image (y, x) is above the threshold of Otsu (1979) of the pixels inside, else 0: uint8."""
+    if not inside.any() or not np.ptp(image[inside]) > 0:
         return np.zeros(image.shape, np.uint8)
-    threshold = float(threshold_otsu(image))  # type: ignore[no-untyped-call]
-    return (image > threshold).astype(np.uint8)
+    threshold = float(threshold_otsu(image[inside]))  # type: ignore[no-untyped-call]
+    made: np.ndarray = ((image > threshold) & inside).astype(np.uint8)
+    return made
 
 
 def _known(fields: Arrays, positive: str) -> Known:
@@ -136,18 +138,21 @@ METHODS: Mapping[str, Method] = {
         about="filtered back projection (Kak and Slaney 1988)",
         needs=NEEDS,
         solve=fbp,
+        version=VERSION,
         settings=RAMP | {"positive": POSITIVE},
     ),
     "gridding": Method(
         about="Fourier reconstruction, for many views (Jackson et al. 1991)",
         needs=NEEDS,
         solve=gridding,
+        version=VERSION,
         settings=RAMP | {"positive": POSITIVE},
     ),
     "sirt": Method(
         about="simultaneous iterative reconstruction technique (Gregor and Benson 2008)",
         needs=NEEDS,
         solve=sirt,
+        version=VERSION,
         settings={
             "iterations": Setting("iterations", "1", (10, 20, 50, 100, 200, 400), 1, whole=True),
             "positive": POSITIVE,
@@ -157,6 +162,7 @@ METHODS: Mapping[str, Method] = {
         about="conjugate gradients for least squares, stopped early (Hestenes and Stiefel 1952)",
         needs=NEEDS,
         solve=cgls,
+        version=VERSION,
         settings={
             "iterations": Setting("iterations", "1", (3, 5, 7, 10, 15, 20, 30), 1, whole=True),
             "positive": POSITIVE,
@@ -166,6 +172,7 @@ METHODS: Mapping[str, Method] = {
         about="least squares with total variation, by a primal-dual iteration (Chambolle and Pock 2011)",
         needs=NEEDS,
         solve=total_variation,
+        version=VERSION,
         settings={
             "weight": Setting(
                 "weight of the total variation",

@@ -95,6 +95,19 @@ class Geometry:
         return replace(self, angles=self.angles[chosen])
 
 
+@lru_cache(maxsize=64)
+def field_of_view(size: int) -> np.ndarray:
+    """Return True for pixels whose middle lies within the disc that touches the edges of the image, (y, x).
+
+    Args:
+        size: pixels of the image along each side.
+    """
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    inside: np.ndarray = np.hypot(y, x) <= size / 2
+    inside.flags.writeable = False
+    return inside
+
+
 def samples_by_rays(
     detectors: int, angle: Array, measured: Array, axis_offset: Array, pitch: Array, source_distance: Array
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Geometry, np.ndarray]]:

@@ -48,6 +48,9 @@ class Corrections(Settings):
     image_size: int | None = Field(
         None, ge=1, le=100_000, **setting("pixels of the image along each side; none: as wide as the detector", "pixel")
     )
+    field_of_view: Literal["disc", "square"] = Field(
+        "disc", **setting("part of the image that is reconstructed; disc: what touches its edges, the rest is 0")
+    )
     flip: Literal["auto", "yes", "no"] = Field(
         "auto", **setting("targets are upside down: their axis y points up; auto: as usual in files of this kind")
     )

@@ -109,6 +109,9 @@ def measure(
             inputs[name] = to_amplitudes(name, inputs[name], raw, holds)
     columns |= _raster_positions(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
     columns = inputs | columns | found.arrays
+    if how.preparation:
+        fixed = how.preparation.constants(make_settings(how.preparation.settings, {}, settings), sizes)
+        columns = {**fixed, **columns}
     columns |= how.complete(columns, found.known) if how.complete else {}
     sources = [SourceFile(name=one.path.name, sha256=sha256_of(one.path)) for _, f in reads for one in f]
     whole = {task.window} if task.window and not task[task.window].optional else set()
@@ -118,6 +121,9 @@ def measure(
         for field in stored.fields
         if not field.per_sample
     }
+    if stored.window:
+        for target in stored.of("target"):
+            columns[target.name] = (columns[target.name] * constants[stored.window]).astype(target.dtype)
     used = {dim: n for dim, n in sizes.items() if any(dim in f.dims for f in (*stored.fields, *task.of("target")))}
     return Measurement(stored, used, columns, constants, sources + found.sources, notes)
 

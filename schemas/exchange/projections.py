@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from physics.tomography.geometry import field_of_view
 from physics.tomography.rotation_axis import RotationAxis, find_axis
 from schemas.exchange.line_integrals import AXES, Corrections, Series, correct
 from schemas.exchange.raw_data import Files, Preparation, Prepared, PreparedSample
@@ -304,4 +305,12 @@ def _report(joint: RotationAxis, found: Sequence[RotationAxis]) -> str:
     return f"centre of rotation {joint.centre:.2f} +- {uncertainty:.2f} pixels{rows}"
 
 
-PREPARATION = Preparation("sinogram", ("flat", "dark", "rotation"), (IMAGE, MASK), Corrections, prepare, image_sizes)
+def _view(settings: Corrections, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    shape = sizes["y"], sizes["x"]
+    inside = field_of_view(shape[0]) if settings.field_of_view == "disc" else np.ones(shape)
+    return {"field_of_view": inside.astype(np.float32)}
+
+
+PREPARATION = Preparation(
+    "sinogram", ("flat", "dark", "rotation"), (IMAGE, MASK), Corrections, prepare, image_sizes, _view
+)
