@@ -195,9 +195,10 @@ def test_methods_find_the_image(method: str, settings: dict[str, float | str], m
 def test_masks_depend_on_the_field_of_view_alone() -> None:
     rng = np.random.default_rng(0)
     inside = field_of_view(32)
-    image = (rng.uniform(size=(32, 32)) > 0.5) + rng.normal(size=(32, 32)) * 0.02
+    image = (rng.uniform(size=(32, 32)) > 0.5) + rng.normal(size=(32, 32)) * 0.1
     made = otsu_mask(image, inside)
-    assert np.array_equal(made, (image > 0.5) & inside)
+    assert np.mean(made[inside] != (image > 0.5)[inside]) < 0.01
+    assert not made[~inside].any()
     assert np.array_equal(otsu_mask(np.where(inside, image, 40), inside), made)
     assert not otsu_mask(inside * 1.0, inside).any(), "a constant image"
 
