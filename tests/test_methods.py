@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inference.contract import Method, Setting, Value
+from inference.contract import Arrays, Method, Setting, Settings, Value
+from inference.invert import inverters
 from inference.invert.split_reader import Source, open_source
 from inference.methods import tuning
 from inference.task_modules import find_inference, find_method, find_methods, inference_names
@@ -18,7 +19,7 @@ from physics.electron import wavelength
 from schemas.predictions import read_predictions
 from schemas.runtime.errors import UserError
 from schemas.scores import score
-from schemas.task import find_task, task_names
+from schemas.task import Task, find_task, task_names
 
 from .conftest import TOY_TASK, Command, refused, values
 
@@ -74,6 +75,28 @@ def test_every_method_predicts_all_targets(generate: Command, infer: Command, ta
         assert np.isfinite(opened[field.name].values).all()
     infer(*command, "q.zarr", *five)
     assert values("p.zarr") == values("q.zarr"), "a sample depends on its batch"
+
+
+@pytest.mark.parametrize(("task", "method"), [("toy", "wiener"), ("toy_series", "smooth")])
+def test_all_cores_invert_parts_of_a_block(
+    generate: Command, infer: Command, task: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 samples or more; a part does not depend on the others."""
+    generate("--task", task, "--n", 0, "--validation", 2, "--test", 27, "--scheduler", "synchronous")
+    lengths: list[int] = []
+    alone = Method.inverter
+
+    def inverter(self: Method, known: Task, fields: Arrays) -> Callable[[Settings], dict[str, np.ndarray]]:
+        lengths.append(len(next(values for name, values in fields.items() if known[name].per_sample)))
+        return alone(self, known, fields)
+
+    monkeypatch.setattr(Method, "inverter", inverter)
+    for cores, expected in ((1, [27]), (2, [13, 14]), (8, [9, 9, 9])):
+        monkeypatch.setattr(inverters, "cores", lambda cores=cores: cores)
+        lengths.clear()
+        assert infer("--method", method, "--data", f"{task}.zarr", "--out", f"{cores}.zarr")[0] == 0
+        assert sorted(lengths[-len(expected) :]) == expected
+        assert values(f"{cores}.zarr") == values("1.zarr")
 
 
 @pytest.mark.parametrize("task", ["toy", "toy_labels"])

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,11 @@ from schemas.exchange.given_parameters import settable
 from schemas.predictions import Weights
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
-from schemas.runtime.machine import processor
+from schemas.runtime.machine import cores, processor
 from schemas.runtime.terminal import count_text
 from schemas.task import Task, find_import, find_task
+
+PART_SAMPLES = 8  # minimum number of samples that a core inverts by a classical method
 
 
 def classical(
@@ -80,7 +84,26 @@ def classical(
 
 
 def _predictor(method: Method, task: Task, settings: Settings) -> Callable[[Arrays], Arrays]:
-    return lambda fields: method.inverter(task, fields)(settings)
+    """Return the function that inverts a block of samples: parts of it on all cores, unless it is a group."""
+
+    def invert(fields: Arrays) -> Arrays:
+        return method.inverter(task, fields)(settings)
+
+    def invert_parts(fields: Arrays) -> Arrays:
+        lengths = {len(values) for name, values in fields.items() if task[name].per_sample}
+        parts = min(cores(), max(lengths) // PART_SAMPLES)
+        if parts < 2:
+            return invert(fields)
+        edges = np.linspace(0, max(lengths), parts + 1).astype(int)
+        cut = [
+            {name: values[a:b] if task[name].per_sample else values for name, values in fields.items()}
+            for a, b in pairwise(edges)
+        ]
+        with ThreadPoolExecutor(parts) as pool:
+            inverted = list(pool.map(invert, cut))
+        return {name: np.concatenate([part[name] for part in inverted]) for name in inverted[0]}
+
+    return invert if method.scope == "group" else invert_parts
 
 
 def _refuse_other_task(source: Source, other: Source) -> None:
