@@ -81,7 +81,7 @@ def test_every_method_predicts_all_targets(generate: Command, infer: Command, ta
 def test_all_cores_invert_parts_of_a_block(
     generate: Command, infer: Command, task: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 8 samples or more; a part does not depend on the others."""
+    """A part has 8 samples or more, and does not depend on the others."""
     generate("--task", task, "--n", 0, "--validation", 2, "--test", 27, "--scheduler", "synchronous")
     lengths: list[int] = []
     alone = Method.inverter
@@ -208,7 +208,10 @@ def test_measurements_without_targets_are_inverted_with_settings_tuned_on_anothe
     assert infer(*again)[0] == 0, "the same command finds its result"
     refused(infer(*again[:-1], "q.zarr", "--set", "noise=123"), "--set noise=123.0: p.zarr has noise=")
     refused(infer(*again[:-1], "q.zarr", "--tune-by", "nrms"), "--tune-by nrms: the settings of p.zarr")
-    refused(infer("--method", "identity", *again[2:-1], "q.zarr"), "--tune-on p.zarr: holds predictions of wiener")
+    refused(
+        infer("--method", "identity", *again[2:-1], "q.zarr"),
+        "--tune-on p.zarr: holds predictions of wiener 1 of task toy",
+    )
 
 
 @pytest.mark.parametrize("share", [0.5, 0.999])

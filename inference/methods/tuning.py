@@ -1,9 +1,8 @@
 """Choose the settings of a classical method: those given by the user, and others by tuning, never on test samples."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from schemas.runtime.machine import cores
 from schemas.scores import SCORES_BY_KIND, nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.target_kinds import score_key, target_kind
-from schemas.task import find_task
+from schemas.task import Task, find_task
 
 MAX_SAMPLES = 256  # maximum number of samples used for tuning
 MAX_GROUP_BYTES = 2**29  # maximum size of all groups used for tuning; the first group is used even if it is larger
@@ -164,22 +163,26 @@ def recall(
     return None
 
 
-def adopt(path: Path, name: str, method: Method, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
+def adopt(path: Path, name: str, method: Method, task: Task, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
     """Return settings that were tuned for other predictions, and the record of that tuning.
 
     Args:
         path: the other predictions.
         name: name of the method.
         method: the method.
+        task: its task.
         given: settings that the user fixed.
 
     Raises:
         UserError: the predictions come from another method, or have other values of the settings that were fixed.
     """
     stored = read_predictions(path)
-    known = {("classical", name, method.version): method.settings.keys()}
-    if known.get((stored.kind, stored.method, stored.version)) != stored.settings.keys():
-        raise UserError(f"--tune-on {path}: holds predictions of {stored.method}, must hold those of this {name}")
+    known = {("classical", task.name, name, method.version): method.settings.keys()}
+    if known.get((stored.kind, stored.task.name, stored.method, stored.version)) != stored.settings.keys():
+        found = f"{stored.method} {stored.version} of task {stored.task.name}"
+        raise UserError(
+            f"--tune-on {path}: holds predictions of {found}, must hold those of {name} {method.version} of {task.name}"
+        )
     settings = parse(f"method {name}", method.settings, [f"{key}={value}" for key, value in stored.settings.items()])
     for key, value in given.items():
         if settings[key] != value:
@@ -245,9 +248,7 @@ def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -
     with ThreadPoolExecutor(1 if method.scope == "group" else min(cores(), MAX_THREADS)) as pool:
         for rows in _tuning_blocks(method, source, names):
             block = source.take(names, rows)
-            invert = method.inverter(source.task, block)
-            of_settings = partial(_errors_of_settings, report, source, block, by, invert)
-            parts.append(list(pool.map(of_settings, combinations)))
+            parts.append(_block_errors(pool, method, source, report, block, combinations, by))
     errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
     means = [_mean_error(row) for row in errors]
     equal = np.flatnonzero(np.array(means) <= min(means) + EQUAL_TOLERANCE * abs(min(means)))
@@ -259,15 +260,18 @@ def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -
     return combinations[best], of_all, errors.shape[1]
 
 
-def _errors_of_settings(
-    report: Report,
+def _block_errors(
+    pool: Executor,
+    method: Method,
     source: Source,
+    report: Report,
     block: Arrays,
+    combinations: Sequence[Settings],
     by: str | None,
-    invert: Callable[[Settings], Arrays],
-    settings: Settings,
-) -> tuple[np.ndarray, np.ndarray]:
-    return _errors(report, source, block, invert(settings), by)
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the errors of one block with each combination."""
+    invert = method.inverter(source.task, block)
+    return list(pool.map(lambda settings: _errors(report, source, block, invert(settings), by), combinations))
 
 
 def _sign(report: Report, by: str | None) -> int:
