@@ -206,6 +206,8 @@ def test_measurements_without_targets_are_inverted_with_settings_tuned_on_anothe
     taken = read_predictions(Path("again.zarr"))
     assert (taken.settings, taken.tuning) == (tuned.settings, tuned.tuning), "the settings of other predictions"
     assert infer(*again)[0] == 0, "the same command finds its result"
+    back = infer(*command[:2], "--data", "like.zarr", "--split", "validation", *again[4:-1], "q.zarr")[1]
+    assert "tuned on 20 samples of validation:" in back, "of the dataset that is inverted"
     refused(infer(*again[:-1], "q.zarr", "--set", "noise=123"), "--set noise=123.0: p.zarr has noise=")
     refused(infer(*again[:-1], "q.zarr", "--tune-by", "nrms"), "--tune-by nrms: the settings of p.zarr")
     refused(

@@ -52,7 +52,7 @@ def classical(
     given = tuning.parse(f"method {name}", method.settings, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
     if isinstance(tune_on, Path):
-        settings, tuned = tuning.adopt(tune_on, name, method, source.task, given)
+        settings, tuned = tuning.adopt(tune_on, name, method, source, given)
     else:
         if tune_on:
             _refuse_other_task(source, tune_on)

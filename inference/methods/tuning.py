@@ -18,7 +18,7 @@ from schemas.runtime.machine import cores
 from schemas.scores import SCORES_BY_KIND, nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.target_kinds import score_key, target_kind
-from schemas.task import Task, find_task
+from schemas.task import find_task
 
 MAX_SAMPLES = 256  # maximum number of samples used for tuning
 MAX_GROUP_BYTES = 2**29  # maximum size of all groups used for tuning; the first group is used even if it is larger
@@ -163,20 +163,22 @@ def recall(
     return None
 
 
-def adopt(path: Path, name: str, method: Method, task: Task, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
+def adopt(
+    path: Path, name: str, method: Method, source: Source, given: Settings
+) -> tuple[dict[str, Value], Tuning | None]:
     """Return settings that were tuned for other predictions, and the record of that tuning.
 
     Args:
         path: the other predictions.
         name: name of the method.
         method: the method.
-        task: its task.
+        source: any split of the dataset that is to be inverted.
         given: settings that the user fixed.
 
     Raises:
         UserError: the predictions come from another method, or have other values of the settings that were fixed.
     """
-    stored = read_predictions(path)
+    stored, task = read_predictions(path), source.task
     known = {("classical", task.name, name, method.version): method.settings.keys()}
     if known.get((stored.kind, stored.task.name, stored.method, stored.version)) != stored.settings.keys():
         found = f"{stored.method} {stored.version} of task {stored.task.name}"
@@ -187,8 +189,10 @@ def adopt(path: Path, name: str, method: Method, task: Task, given: Settings) ->
     for key, value in given.items():
         if settings[key] != value:
             raise UserError(f"--set {key}={value}: {path} has {key}={settings[key]}; leave out --set or --tune-on")
-    how = stored.tuning
-    return settings, how and how.model_copy(update={"dataset": how.dataset or stored.dataset_digest})
+    if (how := stored.tuning) is None:
+        return settings, None
+    tuned_on = how.dataset or stored.dataset_digest
+    return settings, how.model_copy(update={"dataset": tuned_on if tuned_on != source.manifest.root_digest else None})
 
 
 def _stored_predictions(place: Path) -> Predictions | None:
