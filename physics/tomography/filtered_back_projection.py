@@ -9,16 +9,17 @@ and for a fan beam (Kak and Slaney, Principles of Computerized Tomographic Imagi
     f(x, y) = sum_v dt_v q_v(xi / U) / U^2,   q_v = ramp * (w p_v D / sqrt(D^2 + u^2))
     xi = x cos t + y sin t,   U = (D - x sin t + y cos t) / D
 
-where w shares the weight of a line between the rays that measured it (`line_shares`). q is interpolated linearly. The
-ramp is the transform of the band-limited kernel of Kak and Slaney (eq. 61), which keeps the mean, times a window that
-falls from 1 at frequency 0 towards the Nyquist frequency. Projections are padded with zeros to at least twice their
-width.
+where w shares the weight of a line between the rays that measured it (`line_shares`; a parallel beam has it as well). q
+is interpolated linearly. The ramp is the transform of the band-limited kernel of Kak and Slaney (eq. 61), which keeps
+the mean, times a window that falls from 1 at frequency 0 towards the Nyquist frequency. Projections are padded with
+zeros to at least twice their width.
 
 A sum over the views of a limited range is no inversion: it misses the lines that were not measured.
 """
 
 from collections.abc import Callable, Mapping
-from math import pi
+from dataclasses import replace
+from math import ceil, pi
 
 import numpy as np
 from scipy import fft
@@ -27,6 +28,7 @@ from physics.arrays import Array, Real
 from physics.compiled import compiled
 from physics.tomography.geometry import Geometry
 from physics.tomography.projection import in_lanes
+from physics.tomography.view_weights import covers_turn, line_shares, view_weights
 
 # Windows as functions of the frequency, relative to the Nyquist frequency (0 to 1).
 WINDOWS: Mapping[str, Callable[[Real], Real]] = {
@@ -36,7 +38,6 @@ WINDOWS: Mapping[str, Callable[[Real], Real]] = {
     "hamming": lambda f: 0.54 + 0.46 * np.cos(pi * f),
     "hann": lambda f: (1 + np.cos(pi * f)) / 2,
 }
-MISSING_GAP = 4  # a gap between views that is so many times the median gap is a range that was not measured
 
 
 def filtered_back_projection(
@@ -62,8 +63,9 @@ def filtered_back_projection(
         f (..., y, x) [1/pixel], of the dtype of `sinogram`.
     """
     weights = weights_by_sample(geometry, measured).astype(sinogram.dtype)
-    filtered = filter_projections(sinogram * weights, geometry.pitch, window, cutoff)
-    return in_lanes(filtered, shape, lambda p, found: _interpolate(p, *_interpolation(geometry), found, False))
+    wide = _widened(geometry)
+    filtered = filter_projections(_with_border(sinogram * weights, wide), geometry.pitch, window, cutoff)
+    return in_lanes(filtered, shape, lambda p, found: _interpolate(p, *_interpolation(wide), found, False))
 
 
 def filtered_back_projection_adjoint(
@@ -81,9 +83,27 @@ def filtered_back_projection_adjoint(
     Returns:
         (..., view, detector), of the dtype of `image`.
     """
-    spread = in_lanes(image, geometry.shape, lambda f, found: _interpolate(found, *_interpolation(geometry), f, True))
-    filtered = filter_projections(spread, geometry.pitch, window, cutoff)
+    wide = _widened(geometry)
+    border = (wide.detectors - geometry.detectors) // 2
+    spread = in_lanes(image, wide.shape, lambda f, found: _interpolate(found, *_interpolation(wide), f, True))
+    filtered = filter_projections(spread, geometry.pitch, window, cutoff)[..., border : border + geometry.detectors]
     return filtered * weights_by_sample(geometry, measured).astype(image.dtype)
+
+
+def _widened(geometry: Geometry) -> Geometry:
+    """Return rays of a detector that reaches as far on both sides of the axis, where every line was measured twice.
+
+    Filtered projections reach beyond the end of the detector. Where the other side measured the lines there, this part
+    belongs to the sum.
+    """
+    border = ceil(2 * abs(geometry.axis_offset)) if covers_turn(geometry.angles) else 0
+    return replace(geometry, detectors=geometry.detectors + 2 * border)
+
+
+def _with_border(sinogram: Array, wide: Geometry) -> Array:
+    """Return sinograms (..., view, detector) with zeros on both sides, as wide as the rays ask for."""
+    border = (wide.detectors - sinogram.shape[-1]) // 2
+    return np.pad(sinogram, [(0, 0)] * (sinogram.ndim - 1) + [(border, border)]) if border else sinogram
 
 
 def weights_by_sample(geometry: Geometry, measured: Array) -> Real:
@@ -94,13 +114,13 @@ def weights_by_sample(geometry: Geometry, measured: Array) -> Real:
         measured: (..., view), not 0 for the measured views; None: all.
 
     Returns:
-        (..., view, 1) for a parallel beam: dt; (..., view, detector) for a fan beam: dt w D / sqrt(D^2 + u^2).
+        (..., view, detector): dt w, for a fan beam times D / sqrt(D^2 + u^2).
     """
     if measured is None:
         return _ray_weights(geometry)
     known = np.asarray(measured) != 0
     masks, kinds = np.unique(known.reshape(-1, known.shape[-1]), axis=0, return_inverse=True)
-    weights = np.zeros((*masks.shape, 1 if geometry.is_parallel else geometry.detectors))
+    weights = np.zeros((*masks.shape, geometry.detectors))
     for found, mask in zip(weights, masks, strict=True):
         if mask.any():
             found[mask] = _ray_weights(geometry.views(mask))
@@ -109,12 +129,9 @@ def weights_by_sample(geometry: Geometry, measured: Array) -> Real:
 
 
 def _ray_weights(geometry: Geometry) -> Real:
-    """Return dt, times w D / sqrt(D^2 + u^2) for a fan beam: (view, 1) or (view, detector)."""
-    weights = view_weights(geometry)[:, None]
-    if geometry.is_parallel:
-        return weights
-    weighted: Real = weights * line_shares(geometry) / np.hypot(1, geometry.positions / geometry.source_distance)
-    return weighted
+    """Return the weights of all rays (view, detector) where all views were measured."""
+    weights: Real = view_weights(geometry)[:, None] * line_shares(geometry)
+    return weights if geometry.is_parallel else weights / np.hypot(1, geometry.positions / geometry.source_distance)
 
 
 def _interpolation(geometry: Geometry) -> tuple[Real, float, float, float]:
@@ -173,38 +190,6 @@ def ramp(size: int) -> Real:
     kernel[0] = 0.25
     spectrum: Real = fft.rfft(kernel).real
     return spectrum
-
-
-def view_weights(geometry: Geometry) -> Real:
-    """Return the angular range [rad] for which each view stands, (view,).
-
-    It is half the distance to both neighbours on the circle, of length pi for a parallel beam and 2 pi for a fan beam.
-    A gap of more than `MISSING_GAP` times the median gap was not measured: it counts as one median gap. For views that
-    are evenly spread over half a turn the weights are pi / views, over a whole turn of a parallel beam as well.
-    """
-    circle = geometry.period
-    order = np.argsort(geometry.angles % circle, kind="stable")
-    gaps = np.diff(geometry.angles[order] % circle, append=geometry.angles[order[0]] % circle + circle)
-    usual = np.median(gaps[gaps > 1e-6 * circle]) if (gaps > 1e-6 * circle).any() else circle
-    gaps = np.where(gaps > MISSING_GAP * usual, usual, gaps)
-    weights = np.empty(len(gaps))
-    weights[order] = (gaps + np.roll(gaps, 1)) / 2
-    return weights
-
-
-def line_shares(geometry: Geometry) -> Real:
-    """Return the share of each ray of a fan beam in the weight of its line, (view, detector): 1 or 1/2.
-
-    The same line is measured from the other side in view t + pi - 2 g, by the detector position -u. Where this view is
-    between two views that were measured, each of both rays has the weight 1/2.
-    """
-    fan = np.arctan(geometry.positions / geometry.source_distance)
-    opposite = (geometry.angles[:, None] + pi - 2 * fan) % (2 * pi)
-    views = np.sort(geometry.angles % (2 * pi))
-    gaps = np.diff(views, append=views[0] + 2 * pi)
-    covered = gaps <= MISSING_GAP * np.median(gaps)
-    before = np.searchsorted(views, opposite, side="right") - 1
-    return np.where(covered[before], 0.5, 1.0)
 
 
 @compiled

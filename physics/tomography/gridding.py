@@ -28,9 +28,10 @@ from scipy import fft
 
 from physics.arrays import Array, Real
 from physics.compiled import compiled
-from physics.tomography.filtered_back_projection import view_weights, weights_by_sample, windowed_ramp
+from physics.tomography.filtered_back_projection import weights_by_sample, windowed_ramp
 from physics.tomography.geometry import Geometry
 from physics.tomography.rebinning import rebin
+from physics.tomography.view_weights import view_weights
 
 OVERSAMPLING = 1.5  # points of the grid per pixel of the image, along each axis
 WIDTH = 6  # points on which each term is spread, along each axis
@@ -81,7 +82,7 @@ def _sort_to_parallel(sinogram: Array, geometry: Geometry, measured: Array) -> t
 
     Lines that are measured from both sides appear twice, so no measured value is lost.
     """
-    views = max(round(2 * pi / float(np.median(view_weights(geometry)))), 1)
+    views = max(round(2 * pi / float(view_weights(geometry).mean())), 1)
     parallel = replace(geometry, angles=np.arange(views) * 2 * pi / views, source_distance=0.0)
     known = np.ones(sinogram.shape[:-1], bool) if measured is None else np.asarray(measured) != 0
     found = np.zeros((*sinogram.shape[:-2], *parallel.shape), sinogram.dtype)

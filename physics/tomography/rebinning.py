@@ -11,8 +11,8 @@ from math import pi
 import numpy as np
 
 from physics.arrays import Array
-from physics.tomography.filtered_back_projection import MISSING_GAP
 from physics.tomography.geometry import Geometry
+from physics.tomography.view_weights import is_covered
 
 
 def rebin(sinogram: Array, geometry: Geometry, parallel: Geometry) -> tuple[Array, np.ndarray]:
@@ -60,9 +60,8 @@ def _interpolate(sinogram: Array, geometry: Geometry, angles: Array, s: Array) -
     gap = (known[after] - known[before]) % (2 * pi)
     within = (wanted - known[before]) % (2 * pi)
     row_weight = np.where(gap > 0, within / np.where(gap > 0, gap, 1), 0)
-    gaps = np.diff(known, append=known[0] + 2 * pi)
     is_measured = reached & (column >= 0) & (column <= detectors - 1)
-    is_measured &= (gap <= MISSING_GAP * np.median(gaps)) | (row_weight < 1e-9)
+    is_measured &= is_covered(known, wanted) | (row_weight < 1e-9)
     left = np.clip(np.floor(column), 0, max(detectors - 2, 0)).astype(int)
     weight, right = np.clip(column - left, 0, 1), np.minimum(left + 1, detectors - 1)
     rows = [(1 - weight) * sinogram[..., row, left] + weight * sinogram[..., row, right] for row in (before, after)]

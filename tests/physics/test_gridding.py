@@ -9,7 +9,7 @@ from physics.arrays import Real
 from physics.tomography.filtered_back_projection import (
     WINDOWS,
     filtered_back_projection,
-    view_weights,
+    weights_by_sample,
     windowed_ramp,
 )
 from physics.tomography.geometry import Geometry
@@ -23,7 +23,7 @@ SHAPES = [(21, 26), (16, 13), (1, 7)]
 def sum_of_frequencies(sinogram: Real, geometry: Geometry, shape: tuple[int, int], size: int = 150) -> Real:
     """Return the sum that gridding approximates, term by term."""
     y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
-    spectra = np.fft.fft(sinogram * view_weights(geometry)[:, None], size) / size
+    spectra = np.fft.fft(sinogram * weights_by_sample(geometry, None), size) / size
     ramp = windowed_ramp(size, geometry.pitch, "hann", 0.8)
     k = np.fft.fftfreq(size, 1 / size)
     made = np.zeros(shape)

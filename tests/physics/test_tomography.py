@@ -14,14 +14,13 @@ from physics.tomography.filtered_back_projection import (
     filter_projections,
     filtered_back_projection,
     filtered_back_projection_adjoint,
-    line_shares,
     ramp,
-    view_weights,
 )
 from physics.tomography.geometry import Geometry, samples_by_rays
 from physics.tomography.iterative import Known, Projector, cgls, divergence, gradient_of, sirt, total_variation
 from physics.tomography.projection import FEW, back_project, project
 from physics.tomography.rebinning import parallel_beam, rebin
+from physics.tomography.view_weights import line_shares, view_weights
 
 SHAPES = [(21, 24), (33, 20), (17, 17)]
 BEAMS = [0.0, 40.0]

@@ -1,0 +1,127 @@
+"""Weights of views and rays in sums over angles, for views that lie anywhere, and the ranges that were measured.
+
+Conventions are those of `physics.tomography.geometry`. Angles lie on a circle: the views of a parallel beam repeat
+after half a turn, those of a fan beam after a whole turn. A gap between neighbouring views of more than `MISSING_GAP`
+times the usual gap, or of more than half the circle, is a range that was not measured.
+
+A ray (t, u) and the opposite ray, which measured the same line from the other side at -u, share the weight of the line
+as c^2 : c'^2 (Noo, Defrise, Clackdoyle and Kudo, Phys. Med. Biol. 47 (2002) 2525, eq. 40). c is the product of the
+distances of the ray to both ends of the detector, for a fan beam also of its view to both ends of the measured range.
+So weights fall smoothly to 0 towards an end.
+"""
+
+from math import pi
+
+import numpy as np
+
+from physics.arrays import Array, Real
+from physics.tomography.geometry import Geometry
+
+MISSING_GAP = 4
+REPEATED = 0.25  # views that are closer than this share of the usual gap count as one view that was repeated
+
+
+def view_weights(geometry: Geometry) -> Real:
+    """Return the angular range [rad] for which each view stands, (view,).
+
+    It is half the distance to both neighbours on the circle, and shared evenly by repeated views. A gap that was not
+    measured counts as a usual gap. Evenly spread views over half a turn have the weight pi / views, and those over a
+    whole turn of a parallel beam as well.
+    """
+    circle = geometry.period
+    order = np.argsort(geometry.angles % circle, kind="stable")
+    gaps = _gaps(geometry.angles[order] % circle, circle)
+    usual = _usual_gap(gaps, circle)
+    gaps = np.where(_is_missing(gaps, circle), usual, gaps)
+    shares = (gaps + np.roll(gaps, 1)) / 2
+    place = np.cumsum(np.roll(gaps, 1) > REPEATED * usual)
+    place %= max(place[-1], 1)  # the last views may repeat the first ones
+    weights = np.empty(len(gaps))
+    weights[order] = (np.bincount(place, shares) / np.maximum(np.bincount(place), 1))[place]
+    return weights
+
+
+def is_covered(angles: Array, wanted: Array, circle: float = 2 * pi) -> np.ndarray:
+    """Return True where an angle lies between neighbouring views that are no further apart than usual.
+
+    Args:
+        angles: of the views (view,) [rad], in any order.
+        wanted: angles of any shape [rad].
+        circle: angle after which views repeat [rad].
+    """
+    views = np.sort(angles % circle)
+    gaps = _gaps(views, circle)
+    before = np.searchsorted(views, wanted % circle, side="right") - 1  # -1: between the last view and the first
+    covered: np.ndarray = ~_is_missing(gaps, circle)[before]
+    return covered
+
+
+def covers_turn(angles: Array) -> bool:
+    """Return True if views (view,) [rad] measured every line from both sides."""
+    return not _is_missing(_gaps(np.sort(angles % (2 * pi)), 2 * pi), 2 * pi).any()
+
+
+def line_shares(geometry: Geometry) -> Real:
+    """Return the share of each ray in the weight of its line, (view, detector): 1 where no other ray measured it.
+
+    In a parallel beam, both rays belong to the same view of the circle, where each has the usual share 1/2 already (see
+    `view_weights`). There the result is relative to the usual share, so it lies between 0 and 2.
+    """
+    u = geometry.positions
+    fan = np.zeros_like(u) if geometry.is_parallel else np.arctan(u / geometry.source_distance)
+    views = geometry.angles[:, None]
+    opposite = views + pi - 2 * fan
+    both = is_covered(geometry.angles, opposite)
+    own, other = _distances(geometry, u), _distances(geometry, -u)
+    if not geometry.is_parallel:
+        own, other = own * _depth(geometry.angles, views), other * _depth(geometry.angles, opposite)
+    share = own**2 / (own**2 + np.where(both, other, 0) ** 2)
+    usual = np.where(both, 2, 1) if geometry.is_parallel else 1
+    shares: Real = np.broadcast_to(share * usual, geometry.shape)
+    return shares
+
+
+def _distances(geometry: Geometry, u: Real) -> Real:
+    """Return the product of the distances of positions u to both ends of the detector [pixel^2], 0 outside."""
+    first, last = geometry.positions[[0, -1]] + np.array([-0.5, 0.5]) * geometry.pitch
+    product: Real = np.maximum(u - first, 0) * np.maximum(last - u, 0)
+    return product
+
+
+def _depth(angles: Array, wanted: Array) -> Real:
+    """Return the product of the distances of angles to both ends of the measured range, in lengths of this range.
+
+    It is 0 outside of the measured ranges, and 1 if no range of the turn is missing.
+    """
+    views = np.sort(angles % (2 * pi))
+    gaps = _gaps(views, 2 * pi)
+    usual = _usual_gap(gaps, 2 * pi)
+    missing = np.flatnonzero(_is_missing(gaps, 2 * pi))
+    if not missing.size:
+        return np.ones_like(wanted)
+    starts = views[(missing + 1) % len(views)] - usual / 2
+    lengths = (np.roll(views[missing], -1) + usual / 2 - starts) % (2 * pi)
+    after = (wanted[..., None] - starts) % (2 * pi)
+    depth: Real = np.maximum(after / lengths * (1 - after / lengths), 0).max(axis=-1)
+    return depth
+
+
+def _gaps(views: Real, circle: float) -> Real:
+    """Return the distance of sorted views (view,) to the next one on the circle, (view,)."""
+    gaps: Real = np.diff(views, append=views[0] + circle)
+    return gaps
+
+
+def _usual_gap(gaps: Real, circle: float) -> float:
+    """Return the gap that nine tenths of the gaps between different views do not exceed.
+
+    Repeated views and random choices of views make many gaps smaller than the step of the scan.
+    """
+    different = np.sort(gaps[gaps > 1e-6 * circle])
+    return float(different[int(0.9 * (len(different) - 1))]) if len(different) else circle
+
+
+def _is_missing(gaps: Real, circle: float) -> np.ndarray:
+    """Return True for the gaps (view,) that were not measured."""
+    missing: np.ndarray = gaps > min(MISSING_GAP * _usual_gap(gaps, circle), circle / 2)
+    return missing
