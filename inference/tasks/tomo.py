@@ -18,7 +18,7 @@ from physics.tomography.projection import back_project, project
 
 RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
 NEEDS = ("sinogram", *RAYS, "field_of_view")
-VERSION = 2  # of all methods; since 2, masks come from the pixels in the field of view alone
+VERSION = 3  # of all methods; since 3, weights of repeated views, of fans and of total variation are others
 BATCH = 32  # images that are reconstructed together
 
 
@@ -113,15 +113,17 @@ def total_variation(fields: Arrays, *, weight: float, iterations: float, positiv
 
     Args:
         fields: fields of a block of samples.
-        weight: weight of the total variation.
+        weight: weight of the total variation for one view. It grows with the square root of the number of measured
+            views, as the noise in the gradient of the misfit does.
         iterations: number of iterations.
         positive: "yes": the image is not negative.
     """
     known = _known(fields, positive)
 
     def solve(sinograms: np.ndarray, rays: Geometry, measured: np.ndarray) -> np.ndarray:
+        by_sample = weight * np.sqrt(measured.sum(axis=1))[:, None, None]
         found: np.ndarray = iterative.total_variation(
-            sinograms, _projector(fields, rays, measured), int(iterations), weight, known
+            sinograms, _projector(fields, rays, measured), int(iterations), by_sample, known
         )
         return found
 
@@ -175,7 +177,7 @@ METHODS: Mapping[str, Method] = {
         version=VERSION,
         settings={
             "weight": Setting(
-                "weight of the total variation",
+                "weight of the total variation, times the root of the number of views",
                 "1/pixel",
                 tuple(a * 10.0**n for n in range(-4, 1) for a in (1, 2, 5)),
                 0,

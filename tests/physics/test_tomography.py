@@ -6,6 +6,7 @@ from math import inf, pi
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from skimage.transform import iradon, radon
 
 from physics.arrays import Array, Real
@@ -20,7 +21,6 @@ from physics.tomography.geometry import Geometry, samples_by_rays
 from physics.tomography.iterative import Known, Projector, cgls, divergence, gradient_of, sirt, total_variation
 from physics.tomography.projection import FEW, back_project, project
 from physics.tomography.rebinning import parallel_beam, rebin
-from physics.tomography.view_weights import line_shares, view_weights
 
 SHAPES = [(21, 24), (33, 20), (17, 17)]
 BEAMS = [0.0, 40.0]
@@ -181,25 +181,6 @@ def test_filtered_back_projection_agrees_with_scikit_image() -> None:
         assert error(made[inside], other[inside]) < 0.01
 
 
-def test_unevenly_spread_views_are_weighted_by_their_range() -> None:
-    golden = np.arange(233) * pi * (np.sqrt(5) - 1) / 2
-    for angles in (golden, np.random.default_rng(6).permutation(np.arange(200) * pi / 200)):
-        geometry = Geometry(angles, 95)
-        assert abs(view_weights(geometry).sum() - pi) < 1e-12
-        made = filtered_back_projection(gaussian_sinogram(geometry, 3, 4, 5.0), geometry, (64, 64))
-        assert error(made, gaussian((64, 64), 3, 4, 5.0)) < 0.01
-
-
-def test_a_range_that_was_not_measured_has_no_weight() -> None:
-    for distance in BEAMS:
-        geometry = Geometry(np.deg2rad(np.arange(10, 70, 0.5)), 95, source_distance=distance)
-        np.testing.assert_allclose(view_weights(geometry), np.deg2rad(0.5))
-    assert (line_shares(geometry) == 1).all()
-    whole = Geometry(np.deg2rad(np.arange(0, 360, 2)), 95, source_distance=150.0)
-    assert (line_shares(whole) == 0.5).all()
-    assert view_weights(Geometry(np.zeros(1), 9)) == pi
-
-
 def test_the_ramp_keeps_its_shape_and_windows_begin_at_1() -> None:
     frequencies = np.arange(129) / 256
     assert abs(ramp(256) - frequencies).max() < 1e-3
@@ -289,6 +270,23 @@ def test_total_variation_reaches_its_minimum() -> None:
     np.testing.assert_allclose(flat, (lengths * sinogram).sum() / (lengths**2).sum(), atol=1e-6)
     plain = total_variation(sinogram[None], rays.operator(rays.weights), 3000, 0.0)
     np.testing.assert_allclose(plain, rays.least_squares(sinogram[None], rays.weights), atol=1e-6)
+
+
+def test_total_variation_agrees_with_another_minimiser() -> None:
+    """Compare with a quasi-Newton method, which minimises the objective with |grad f| rounded off at 0."""
+    rays = Rays(9)
+    rough = np.zeros((4, 5))
+    rough[1:3, 1:4] = [[1, 2, 1], [0, 1, 3]]
+    sinogram = rays.operator().forward(rough) + 0.1 * rays.rng.normal(size=(5, 7))
+
+    def smooth_objective(values: Real) -> float:
+        image = values.reshape(rough.shape)
+        slopes = np.sqrt((gradient_of(image) ** 2).sum(axis=0) + 1e-8).sum()
+        return rays.objective(image, sinogram, 0.0) + 0.3 * float(slopes)
+
+    exact = minimize(smooth_objective, np.zeros(rough.size), method="BFGS", options={"gtol": 1e-7, "maxiter": 5000})
+    found = total_variation(sinogram, rays.operator(rays.weights), 5000, 0.3)
+    np.testing.assert_allclose(found, exact.x.reshape(rough.shape), atol=2e-3)
 
 
 def test_differences_and_divergence_are_adjoint() -> None:

@@ -14,6 +14,8 @@ from physics.tomography.phantom import add, disk
 from physics.tomography.pixel_means import pixel_means
 from physics.tomography.view_weights import covers_turn, line_shares, view_weights
 
+from .test_tomography import error, gaussian, gaussian_sinogram
+
 SIZE = 64
 PHANTOM = add(disk(25.0, 0, 0, 1.0), disk(6.0, 7, -9, 0.6), disk(4.0, -11, 5, -0.5))
 TRUTH = pixel_means(PHANTOM, (SIZE, SIZE))
@@ -102,3 +104,22 @@ def test_both_rays_of_a_line_share_its_weight(offset: float, total: int) -> None
     assert measured.any()
     np.testing.assert_allclose((shares + other)[measured], 1, atol=0.01)
     assert (shares[(view > len(beam.angles)) & (total < 360)] == 1).all()
+
+
+def test_unevenly_spread_views_are_weighted_by_their_range() -> None:
+    golden = np.arange(233) * pi * (np.sqrt(5) - 1) / 2
+    for angles in (golden, np.random.default_rng(6).permutation(np.arange(200) * pi / 200)):
+        geometry = Geometry(angles, 95)
+        assert abs(view_weights(geometry).sum() - pi) < 1e-12
+        made = filtered_back_projection(gaussian_sinogram(geometry, 3, 4, 5.0), geometry, (64, 64))
+        assert error(made, gaussian((64, 64), 3, 4, 5.0)) < 0.01
+
+
+def test_a_range_that_was_not_measured_has_no_weight() -> None:
+    for distance in (0.0, 40.0):
+        geometry = Geometry(np.deg2rad(np.arange(10, 70, 0.5)), 95, source_distance=distance)
+        np.testing.assert_allclose(view_weights(geometry), np.deg2rad(0.5))
+    assert (line_shares(geometry) == 1).all()
+    whole = Geometry(np.deg2rad(np.arange(0, 360, 2)), 95, source_distance=150.0)
+    assert (line_shares(whole) == 0.5).all()
+    assert view_weights(Geometry(np.zeros(1), 9)) == pi

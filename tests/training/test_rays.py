@@ -43,14 +43,15 @@ def exact(fields: dict[str, Any], name: str, values: np.ndarray) -> np.ndarray:
     made = np.zeros((4, 9, 25) if name in ("project", "fbp_adjoint") else (4, 18, 21))
     for row in range(4):
         seen, beam = fields["measured"][row] != 0, geometry(fields, row)
+        ramp: dict[str, Any] = {"window": "hann", "cutoff": min(1.0, beam.pitch)}
         if name == "project":
             made[row, seen] = project(values[row].astype(float), beam)
         elif name == "fbp_adjoint":
-            made[row, seen] = fbp.filtered_back_projection_adjoint(values[row].astype(float), beam, window="hann")
+            made[row, seen] = fbp.filtered_back_projection_adjoint(values[row].astype(float), beam, **ramp)
         elif name == "back_project":
             made[row] = back_project(values[row, seen].astype(float), beam, (18, 21))
         else:
-            made[row] = fbp.filtered_back_projection(values[row, seen].astype(float), beam, (18, 21), window="hann")
+            made[row] = fbp.filtered_back_projection(values[row, seen].astype(float), beam, (18, 21), **ramp)
     return made
 
 

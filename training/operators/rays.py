@@ -51,6 +51,8 @@ def back_project(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
 def filtered_back_projection(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
     """Reconstruct images (sample, y, x) from sinograms (sample, view, detector), with the window of Hann.
 
+    The window ends at the highest frequency that the pixels of both the detector and the image can hold.
+
     Args:
         sinogram: (sample, view, detector).
         fields: `RAYS`.
@@ -96,9 +98,11 @@ def _run_on_host(name: str, sizes: Sizes, *arrays: Array) -> np.ndarray:
     functions: dict[str, Callable[..., np.ndarray]] = {
         "project": lambda f, rays, known: projection.project(f, rays) * known[..., None],
         "back_project": lambda p, rays, known: projection.back_project(p * known[..., None], rays, shape),
-        "inverse": lambda p, rays, known: fbp.filtered_back_projection(p, rays, shape, window="hann", measured=known),
+        "inverse": lambda p, rays, known: fbp.filtered_back_projection(
+            p, rays, shape, window="hann", cutoff=min(1, rays.pitch), measured=known
+        ),
         "inverse_adjoint": lambda f, rays, known: fbp.filtered_back_projection_adjoint(
-            f, rays, window="hann", measured=known
+            f, rays, window="hann", cutoff=min(1, rays.pitch), measured=known
         ),
     }
     values, *rays = (np.asarray(array) for array in arrays)

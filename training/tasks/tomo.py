@@ -47,6 +47,7 @@ def _mirror(fields: dict[str, Array]) -> dict[str, Array]:
 FBP = Derived(("sinogram", *RAYS), _fbp, "image", "filtered back projection with the window of Hann", sized=True)
 
 LEARN = Learn(
+    version="2.0",  # since 2.0, the window of filtered back projection ends where the pixels of the image end
     inputs={"fbp": (FBP,), "sinogram": ("sinogram",)},
     grids={"sinogram": ("view", "detector")},
     derived_scalars={
@@ -57,7 +58,13 @@ LEARN = Learn(
         ),
     },
     operator=Operator(
-        ("sinogram", *RAYS), "sinogram", project, back_project, "integrals along rays", inverse=filtered_back_projection
+        ("sinogram", *RAYS),
+        "sinogram",
+        project,
+        back_project,
+        "integrals along rays",
+        version="2.0",
+        inverse=filtered_back_projection,
     ),
     symmetries=(Symmetry("mirror", ("sinogram", "angle", "axis_offset"), _mirror, lambda image: jnp.flip(image, -1)),),
     normalise={"sinogram": "field"},
