@@ -171,6 +171,10 @@ def test_the_mask_is_where_the_material_is() -> None:
     fields = samples(3, "image_size=64", recipe="htc")
     filled = fields["image"] >= fields["image"].max(axis=(1, 2), keepdims=True) / 2
     assert (fields["mask"] == filled).all()
+    assert fields["mask"].dtype == np.uint8
+    plain, faint = (samples(3, *SMALL, "mask=true", "channels.floor=0", *more) for more in ((), ("shapes.value=1e-3",)))
+    assert (faint["mask"] == plain["mask"]).all()
+    assert 0 < plain["mask"].mean() < 0.5
 
 
 @pytest.mark.parametrize(("method", "settings", "most"), [
@@ -213,6 +217,18 @@ def test_a_dataset_from_the_command_line(generate: Command) -> None:
 @pytest.mark.parametrize("setting", ["rays.source_distance=20", "rays.views=0", "foam.radius=2", "measured.length=500"])
 def test_impossible_settings_are_refused(setting: str, generate: Command) -> None:
     refused(generate("--task", "tomo", "--n", 4, "--set", *SMALL, setting), setting.partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("mask=true", "pictures.path=x.npy"), "mask: pictures do not tell where material is"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(
+    settings: tuple[str, ...], reason: str, generate: Command
+) -> None:
+    refused(generate("--task", "tomo", "--n", 4, "--set", *SMALL, *settings), reason)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="measured sinograms lie in ../shared/data: absent")

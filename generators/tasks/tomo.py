@@ -38,7 +38,6 @@ from generators.specimens.sections.foam import Foam
 from generators.specimens.sections.granular import Granular
 from generators.specimens.sections.objects import DrawnObject, Sections
 from generators.specimens.sections.perforated import Perforated
-from generators.specimens.sections.section import material_mask
 from generators.specimens.sections.shapes import Shapes, add_image_noise
 from physics.noise import add_shot_noise
 from physics.tomography.geometry import Geometry, field_of_view
@@ -86,7 +85,7 @@ class Recipe(recipe.Recipe, Sections):
     supersampling: int = Field(
         4, ge=1, le=16, **setting("finer pixels per pixel along each side, for objects without closed sinograms")
     )
-    mask: bool = Field(False, **setting("true: also store where the material is, as a target"))
+    mask: bool = Field(False, **setting("true: also store where figures cover at least half of a pixel, as a target"))
 
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
@@ -95,6 +94,8 @@ class Recipe(recipe.Recipe, Sections):
             raise ValueError(f"rays.source_distance: the source must lie outside of the image, beyond {reach:.1f}")
         if self.image_counts and self.operator != "grid":
             raise ValueError("image_counts: noise of the image is projected with it; give operator=grid, too")
+        if self.mask and self.pictures:
+            raise ValueError("mask: pictures do not tell where material is; leave it out, or draw figures")
         if self.emission.high and not self.emission.low:
             raise ValueError("emission: 0 means that quanta are transmitted, and cannot be the end of a range")
         if self.emission.high and self.transmission != Transmission():
@@ -286,7 +287,8 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     factors = np.array([p.attenuation / recipe.image_size for p in block], np.float32)[:, None, None]
     arrays = {"image": relative * factors}
     if recipe.mask:
-        arrays["mask"] = np.stack([material_mask(row) for row in relative])
+        covers = np.stack([objects.material_cover(recipe, p.object, shape) for p in block])
+        arrays["mask"] = (covers * field_of_view(recipe.image_size) >= 0.5).astype(np.uint8)
     sinograms = [_ideal_sinogram(recipe, p, row) for p, row in zip(block, relative, strict=True)]
     return arrays | {"sinogram": np.stack(sinograms) * factors}
 

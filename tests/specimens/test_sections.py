@@ -1,11 +1,13 @@
 """Objects made of ellipses and polygons: what is stored of them, how they lie, and their images and sinograms."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from skimage.measure import points_in_poly
 
 from generators.specimens.draws import stored_parameters
 from generators.specimens.sections import channels, foam, granular, perforated, section, shapes
@@ -132,9 +134,48 @@ def test_holes_keep_their_distances(kind: str) -> None:
             np.hypot(*(a[:, None] - b).transpose(2, 0, 1)).min() for i, a in enumerate(outlines) for b in outlines[:i]
         ]
         assert min(gaps, default=1) > 0.03 - 1e-5
-        mask = section.material_mask(image)
-        assert mask.dtype == np.uint8
-        assert mask.sum() == pytest.approx(image.sum(), rel=0.01)
+
+
+def inside(drawn: DrawnSection, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which ellipses (ellipse, point) and which polygons (polygon, point) hold points y, x."""
+    y, x = np.moveaxis(points - drawn.ellipse_middle[: drawn.ellipses, None], -1, 0)
+    cosine, sine = (f(drawn.ellipse_angle[: drawn.ellipses, None]) for f in (np.cos, np.sin))
+    along, across = x * cosine + y * sine, y * cosine - x * sine
+    axes = drawn.ellipse_semi_axes[: drawn.ellipses, :, None]
+    corners = [drawn.polygon_corner[n, : drawn.polygon_corners[n]] for n in range(drawn.polygons)]
+    held = [points_in_poly(points, outline) for outline in corners]  # type: ignore[no-untyped-call]
+    return np.hypot(along / axes[:, 0], across / axes[:, 1]) <= 1, np.reshape(held, (-1, len(points)))
+
+
+MANY = {"shapes": [12, 12], "size": [0.05, 0.3]}
+HELD: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
+    "foam": ({"value": [0.2, 0.3], "filling": [1, 3]}, lambda e, p: e[0] & ~e[1:].any(axis=0)),
+    "perforated": ({}, lambda e, p: e[0] & ~p.any(axis=0)),
+    "granular": (
+        {"density": [-1, 1], "wall_value": [0, 0]},
+        lambda e, p: (e[0] & ~e[1]) | e[2:].any(axis=0) | p.any(axis=0),
+    ),
+    "tubeless": ({"density": [0, 0.02], "wall": [0, 0]}, lambda e, p: e.any(axis=0) | p.any(axis=0)),
+    "shapes": ({"value": [-3, 3], "background": 5.0, **MANY}, lambda e, p: e[1:].any(axis=0) | p.any(axis=0)),
+    "replaced": ({"value": [0, 0.1], **MANY}, lambda e, p: e[1:].any(axis=0) | p.any(axis=0)),
+}
+
+
+@pytest.mark.parametrize("family", HELD)
+def test_material_is_where_its_figures_are_whatever_their_values(family: str) -> None:
+    """Bubbles, holes and the inside of the tube are none. A bubble that is filled with the material is still one."""
+    changes, holds = HELD[family]
+    module, settings = FAMILIES[family.replace("tubeless", "granular")]
+    settings = type(settings).model_validate(settings.model_dump() | changes)
+    drawn = module.draw(settings, np.random.default_rng(3))
+    grid = (np.arange(360) - 179.5) / 360
+    points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
+    held = holds(*inside(drawn, points)) & (np.hypot(*points.T) <= (drawn.support or 1))
+    share = held.reshape(40, 9, 40, 9).mean(axis=(1, 3))
+    cover = section.render(module.material(settings, drawn), (40, 40))
+    clear = abs(share - 0.5) > 0.15  # nearer than that, the points do not decide, nor do pixels that two outlines cross
+    assert ((cover >= 0.5) == (share >= 0.5))[clear].all()
+    assert cover.mean() == pytest.approx(share.mean(), rel=0.01)
 
 
 def test_outlines_are_apart_even_where_only_edges_meet() -> None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from generators.specimens.draws import check_whole_numbers, draw_count
 from generators.specimens.sections.placement import ATTEMPTS, place_discs, points_in_disc, radii_by_power
-from generators.specimens.sections.section import DrawnSection, Room, make_section
+from generators.specimens.sections.section import DrawnSection, Room, make_section, revalue
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
@@ -66,3 +66,13 @@ def draw(foam: Foam, rng: np.random.Generator) -> DrawnSection:
     hole = np.full(len(bubbles), value * (filling - 1))
     rows = np.stack([y + middle[0], x + middle[1], r, r, np.zeros(len(r)), hole], axis=1)
     return make_section(foam.room, [(*middle, radius, radius, 0.0, value), *rows])
+
+
+def material(foam: Foam, drawn: DrawnSection) -> DrawnSection:
+    """Return the object with the value 1 between the bubbles and 0 within them, whatever fills them.
+
+    Args:
+        foam: the settings
+        drawn: the object
+    """
+    return revalue(drawn, np.where(np.arange(foam.room.ellipses), -1, 1))

@@ -18,7 +18,7 @@ from generators.specimens.sections.placement import (
     points_in_disc,
     radii_by_power,
 )
-from generators.specimens.sections.section import DrawnSection, Room, make_section
+from generators.specimens.sections.section import DrawnSection, Room, make_section, revalue
 from physics.tomography.phantom import Floats
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
@@ -82,6 +82,17 @@ def draw(granular: Granular, rng: np.random.Generator) -> DrawnSection:
     rows = [*tube, *_ellipses(granular, discs, kinds, density, numbers[:, 2:])]
     outlines, values = _polygons(discs, kinds, density, numbers[:, 2:], inner, gap)
     return make_section(granular.room, rows if wall else rows[2:], outlines, values, kind=granular.kind)
+
+
+def material(granular: Granular, drawn: DrawnSection) -> DrawnSection:
+    """Return the object with the value 1 in its wall and in all grains, and 0 between them.
+
+    Args:
+        granular: the settings
+        drawn: the object
+    """
+    inside = (np.arange(granular.room.ellipses) == 1) & (granular.wall.high > 0)  # the second ellipse hollows the tube
+    return revalue(drawn, np.where(inside, -1, 1), 1)
 
 
 def _draw_kinds(granular: Granular, u: Floats) -> np.ndarray:

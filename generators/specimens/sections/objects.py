@@ -33,6 +33,14 @@ DRAW: dict[str, Callable[..., DrawnSection]] = {
 }
 
 
+MATERIAL: dict[str, Callable[..., DrawnSection]] = {
+    "foam": foam.material,
+    "granular": granular.material,
+    "perforated": perforated.material,
+    "shapes": shapes.material,
+}
+
+
 class Sections(Settings):
     """Settings of objects of all kinds. `shapes` are drawn, unless another kind is given."""
 
@@ -125,6 +133,19 @@ def render(settings: Sections, drawn: DrawnObject, shape: tuple[int, int]) -> Im
         assert settings.pictures is not None
         return settings.pictures.render(drawn.structure, shape)
     return section.render(drawn.figures(), shape)
+
+
+def material_cover(settings: Sections, drawn: DrawnObject, shape: tuple[int, int]) -> Image:
+    """Return the share of each pixel that is material, (y, x) float32, whatever the values of the figures are.
+
+    It is as exact as `section.render`.
+
+    Args:
+        settings: the settings
+        drawn: an object made of figures
+        shape: pixels (y, x)
+    """
+    return section.render(MATERIAL[settings.kind](getattr(settings, settings.kind), drawn.structure), shape)
 
 
 def sinogram(drawn: DrawnObject, frame: float, geometry: Geometry) -> Image:

@@ -101,6 +101,16 @@ def draw(perforated: Perforated, rng: np.random.Generator) -> DrawnSection:
     )
 
 
+def material(perforated: Perforated, drawn: DrawnSection) -> DrawnSection:
+    """Return the object itself: its value is 1 in the material and 0 elsewhere.
+
+    Args:
+        perforated: the settings
+        drawn: the object
+    """
+    return drawn
+
+
 def _kind_by_weight(perforated: Perforated, number: float) -> str:
     """Return a kind other than cell."""
     weights = np.array(perforated.weights) * [kind != "cell" for kind in KINDS]

@@ -7,7 +7,7 @@ image, there is no closed sinogram; project an image that is rendered on a finer
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -187,11 +187,17 @@ def _painted_figures(drawn: DrawnSection) -> list[tuple[Phantom, np.float32, int
     return sorted(found, key=lambda figure: figure[2])
 
 
-def material_mask(image: Image, value: float = 1.0) -> NDArray[np.uint8]:
-    """Return 1 in pixels of which at least half is filled with a material, else 0: uint8.
+def revalue(drawn: DrawnSection, ellipses: Any, polygons: Any = 0) -> DrawnSection:
+    """Return an object with the same figures, and other values.
 
     Args:
-        image: means over pixels
-        value: value of the material
+        drawn: the object
+        ellipses: values of all rows of ellipses, or of each
+        polygons: values of all rows of polygons, or of each
     """
-    return (image >= value / 2).astype(np.uint8)
+    rows, outlines = np.arange(len(drawn.ellipse_value)), np.arange(len(drawn.polygon_value))
+    return replace(
+        drawn,
+        ellipse_value=np.where(rows < drawn.ellipses, ellipses, 0).astype(np.float32),
+        polygon_value=np.where(outlines < drawn.polygons, polygons, 0).astype(np.float32),
+    )

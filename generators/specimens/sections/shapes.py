@@ -5,6 +5,7 @@ later ones replace earlier ones, cut by a disc. These are the settings overlap=r
 shapes that overlap add, and no shape is cut, so that the sinogram has a closed form.
 """
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from generators.specimens.draws import check_whole_numbers, draw_count
 from generators.specimens.sections.outlines import turn_outline
 from generators.specimens.sections.placement import points_in_disc
-from generators.specimens.sections.section import DrawnSection, Room, make_section
+from generators.specimens.sections.section import DrawnSection, Room, make_section, revalue
 from physics.tomography.phantom import Floats
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
@@ -88,6 +89,18 @@ def draw(shapes: Shapes, rng: np.random.Generator) -> DrawnSection:
         support=shapes.support if shapes.cut else 0.0,
         layers=([0.0] * len(rows) + list(layers), order[~round_ones] if shapes.overlap == "replace" else 0),
     )
+
+
+def material(shapes: Shapes, drawn: DrawnSection) -> DrawnSection:
+    """Return the object with the value 1 in all shapes and 0 between them, wherever they overlap.
+
+    Args:
+        shapes: the settings
+        drawn: the object
+    """
+    layers = (np.ones_like(drawn.ellipse_layer), np.ones_like(drawn.polygon_layer))
+    painted = replace(drawn, ellipse_layer=layers[0], polygon_layer=layers[1])
+    return revalue(painted, np.arange(len(layers[0])) >= bool(shapes.background), 1)
 
 
 def _spread(u: Floats, span: Range) -> Floats:
