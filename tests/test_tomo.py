@@ -56,10 +56,10 @@ def distance(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
-@pytest.mark.parametrize("beam", ["rays.source_distance=0", "rays.source_distance=50"])
+@pytest.mark.parametrize("beam", ["rays.source_distance=0", "rays.source_distance=50 rays.turn=360"])
 @pytest.mark.parametrize("kind", [(), ("shapes.overlap=replace",), ("granular.grains=3:6",), ("perforated.holes=2:3",)])
 def test_sinograms_follow_from_the_stored_image(beam: str, kind: tuple[str, ...]) -> None:
-    settings = (*SMALL, *kind, beam, "noise=0", "rays.detectors=37", "rays.axis_offset=-2:2", "rays.pitch=0.9")
+    settings = (*SMALL, *kind, *beam.split(), "noise=0", "rays.detectors=37", "rays.axis_offset=-2:2", "rays.pitch=0.9")
     fields = with_parameters(5, *settings, "operator=grid")
     np.testing.assert_allclose(fields["sinogram"], projected(fields), atol=1e-6 * fields["sinogram"].max())
     other = with_parameters(5, *settings)
@@ -220,8 +220,24 @@ def test_impossible_settings_are_refused(setting: str, generate: Command) -> Non
 
 
 @pytest.mark.parametrize(
+    ("distance", "detectors", "reach"), [(50, 40, 16), (90, 32, 15.7), (90, 20, 9.9), (4e3, 41, 16)]
+)
+def test_a_fan_needs_half_a_turn_and_its_own_angle(distance: float, detectors: int, reach: float) -> None:
+    """The line (t, s) is measured in view t + g, sin g = s / D, and from the other side in view t + 180 - g."""
+    given = [f"rays.source_distance={distance}", f"rays.detectors={detectors}", "image_size=32", "rays.turn=360"]
+    turn = make_settings(tomo.Recipe, {}, given).complete_turn
+    lines, fan = np.arange(0, 360, 0.1)[:, None], np.degrees(np.arcsin(np.linspace(-reach, reach, 33) / distance))
+    first, other = (lines + fan) % 360, (lines + 180 - fan) % 360
+    for more, whole in ((0.2, True), (-0.5, False)):
+        assert ((first <= turn + more) | (other <= turn + more)).all() == whole
+    assert make_settings(tomo.Recipe, {}, [*given, "rays.turn=170"]).rays.turn == 170, "a limited range, on purpose"
+
+
+@pytest.mark.parametrize(
     ("settings", "reason"),
     [
+        (("rays.source_distance=90",), "rays.turn: a fan measures every line only within 200.2 degrees"),
+        (("rays.source_distance=90", "rays.turn=200"), "200 are less; give 360"),
         (("mask=true", "pictures.path=x.npy"), "mask: pictures do not tell where material is"),
     ],
 )

@@ -92,6 +92,11 @@ class Recipe(recipe.Recipe, Sections):
         reach = self.image_size / 2**0.5
         if 0 < self.rays.source_distance <= reach:
             raise ValueError(f"rays.source_distance: the source must lie outside of the image, beyond {reach:.1f}")
+        if 180 <= self.rays.turn < self.complete_turn:
+            raise ValueError(
+                f"rays.turn: a fan measures every line only within {self.complete_turn:.1f} degrees, half a turn and "
+                f"its own angle, and {self.rays.turn:g} are less; give 360, and measured.length for a limited range"
+            )
         if self.image_counts and self.operator != "grid":
             raise ValueError("image_counts: noise of the image is projected with it; give operator=grid, too")
         if self.mask and self.pictures:
@@ -106,6 +111,15 @@ class Recipe(recipe.Recipe, Sections):
     def detectors(self) -> int:
         """Number of detector pixels."""
         return self.rays.detectors or self.image_size
+
+    @property
+    def complete_turn(self) -> float:
+        """Least range of views [degree] in which every line through the image is measured."""
+        distance = self.rays.source_distance
+        if distance == 0:
+            return 180.0
+        ends = np.arcsin(self.image_size / 2 / distance), np.arctan(self.detectors * self.rays.pitch / 2 / distance)
+        return 180 + 2 * float(np.degrees(min(ends)))
 
     def sizes(self) -> dict[str, int]:
         """Return the lengths of the dimensions."""
