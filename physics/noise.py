@@ -134,21 +134,28 @@ def neighbour_share(correlation: float) -> float:
 
 
 def modulate(image: Array, mtf: Array) -> Array:
-    """Blur an image with a modulation transfer function: I' = F^-1 [ MTF F I ]. Boundaries are periodic.
+    """Blur an image with a modulation transfer function: I' = F^-1 [ MTF F I ].
+
+    Boundaries are periodic along an axis on which the MTF is as long as the image. If it is twice as long, the image
+    goes on as its mirror image beyond both ends, as behind a detector: what would leave it there comes back.
 
     The mean is conserved. White noise of variance v becomes correlated: its covariance at the distance r is v
     F^-1[MTF^2](r), because electrons are counted before they spread (DQE 1 at every frequency).
 
     Args:
         image: I (..., y, x).
-        mtf: (y, x), zero frequency first; if it is 1 everywhere, the image itself is returned.
+        mtf: (y, x), zero frequency first, of the size of the image or twice that, or 1 along an axis that is not
+            blurred; if it is 1 everywhere, the image itself is returned.
 
     Returns:
         I', of the shape and dtype of `image`.
     """
     if (mtf == 1).all():
         return image
-    return ifft2(fft2(image) * mtf.astype(image.dtype)).real
+    sizes = image.shape[-2:]
+    beyond = [(0, n if m == 2 * n else 0) for n, m in zip(sizes, mtf.shape, strict=True)]
+    whole = np.pad(image, [(0, 0)] * (image.ndim - 2) + beyond, mode="symmetric")
+    return ifft2(fft2(whole) * mtf.astype(image.dtype)).real[..., : sizes[0], : sizes[1]]
 
 
 def add_read_noise(image: Array, sigma: float, rng: Generator) -> Array:
@@ -205,7 +212,7 @@ def detect(
         image: I >= 0 (..., y, x), relative to the incident beam.
         rng: the generator of this sample.
         electrons: N, electrons per pixel at I = 1.
-        mtf: (y, x) of `modulation_transfer`.
+        mtf: (y, x) of `modulation_transfer`, as for `modulate`.
         gain: g, output units per incident beam: 1 keeps relative units, N times the counts per electron gives counts. A
             map (y, x) or (x,) has a gain for each pixel.
         offset: b, in output units.

@@ -48,7 +48,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
-VERSION = 1
+VERSION = 2  # version 1 spread light from one end of a detector to the other, and took masks from values
 
 
 class Recipe(recipe.Recipe, Sections):
@@ -69,7 +69,15 @@ class Recipe(recipe.Recipe, Sections):
         "logarithmic scale; 0: they are transmitted",
         "photon",
     )
-    noise: int = Field(1, ge=0, le=1, **setting("1: quanta are counted; 0: nothing random, as for an infinite dose"))
+    noise: int = Field(
+        1,
+        ge=0,
+        le=1,
+        **setting(
+            "1: quanta are counted; 0: no counting, read noise, rings, drift and zingers; defects stay, such as "
+            "hardening, the point spread and dead columns"
+        ),
+    )
     image_counts: Annotated[float, within(0, 1e12)] = Field(
         0.0,
         **setting(

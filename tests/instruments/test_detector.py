@@ -49,13 +49,27 @@ def test_the_chain_is_its_links_in_order(shape: tuple[int, ...]) -> None:
     patterns = ("pattern.variation=0.1", "pattern.dead=0.2", "pattern.hot=0.2")
     made, quanta = chain(*settings, *patterns), exposures(shape)
     pixels = made.pattern.draw(shape, Streams(0, "train", 1))
-    spread = noise.modulate(
-        noise.add_shot_noise(quanta, 1.0, default_rng(0)), noise.modulation_transfer((1, *shape), correlation=0.3)
-    )
+    mirrored = (1, *(2 * n for n in shape))
+    transfer = noise.modulation_transfer(mirrored, correlation=0.3)
+    spread = noise.modulate(noise.add_shot_noise(quanta, 1.0, default_rng(0)), transfer)
     read = spread * (2 * pixels.gain) + 10 + 1.5 * default_rng(1).standard_normal(quanta.shape)
     limited = np.round(np.minimum(read, 100) * 2) / 2
     expected = np.where(pixels.dead, 10, np.where(pixels.hot, 100, limited))
     np.testing.assert_allclose(made.record(quanta, pixels, default_rng(0), default_rng(1)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(33,), (21, 27), (64, 48)])
+@pytest.mark.parametrize("setting", ["correlation=0.6", "blur=1.5", "tail=0.5"])
+def test_the_ends_of_a_detector_do_not_see_each_other(shape: tuple[int, ...], setting: str) -> None:
+    """Light stays on the side where it falls, and none is lost: what would leave the detector comes back."""
+    made, flat = chain(setting), NEUTRAL.pattern.draw(shape, Streams(0, "train", 0))
+    quanta: Any = np.zeros((4, *shape) if len(shape) == 1 else shape)
+    quanta[..., 0] = 100
+    spread = made.expect(quanta, flat)
+    assert spread[..., -1].max() < 1e-2
+    assert spread[..., 1].min() > 10
+    np.testing.assert_allclose(spread.sum(axis=-1), 100)
+    np.testing.assert_allclose(made.expect(np.full_like(quanta, 7), flat), 7)
 
 
 def test_the_expectation_is_the_mean_of_many_exposures() -> None:

@@ -96,6 +96,21 @@ def test_the_setting_is_the_correlation_of_neighbours(correlation: float) -> Non
         assert np.mean(transfer**2) == pytest.approx(norm ** sum(n > 1 for n in shape))
 
 
+@pytest.mark.parametrize("twice", [(1, 2), (2, 1), (2, 2)])
+def test_an_image_goes_on_as_its_mirror_image(twice: tuple[int, int]) -> None:
+    """Along axes on which the MTF is twice as long; along others it is periodic."""
+    sizes = tuple(n * k for n, k in zip((9, 12), twice, strict=True))
+    mtf = modulation_transfer(sizes, blur=0.7, tail=0.3, tail_length=2.0)
+    image: Any = default_rng(0).uniform(0, 1, (2, 9, 12))
+    whole = np.concatenate([image, image[..., ::-1]], axis=-1) if twice[1] == 2 else image
+    whole = np.concatenate([whole, whole[..., ::-1, :]], axis=-2) if twice[0] == 2 else whole
+    np.testing.assert_allclose(modulate(image, mtf), modulate(whole, mtf)[..., :9, :12], atol=1e-12)
+    assert modulate(image, mtf).sum() == pytest.approx(image.sum())
+    a = neighbour_share(0.4)
+    end = modulate(np.eye(1, 12), modulation_transfer((1, 24), correlation=0.4))
+    np.testing.assert_allclose(end[0], [1 - a, a, *[0] * 10], atol=1e-15)
+
+
 def test_a_line_detector_correlates_within_rows_alone() -> None:
     """The variance is mean(MTF^2) / N, the correlation that of the setting; rows are separate exposures."""
     transfer = modulation_transfer((1, 251), correlation=0.31)

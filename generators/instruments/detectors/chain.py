@@ -116,11 +116,14 @@ class DetectorChain(Settings):
         return noise.quantise(limited, self.step)  # type: ignore[no-any-return]
 
     def modulation_transfer(self, shape: tuple[int, ...]) -> Floats:
-        """Return the modulation transfer function of the point spread.
+        """Return the modulation transfer function of the point spread, for pixels that are mirrored at the ends.
 
         Args:
             shape: pixels of the detector: (detector,) of a line, or (y, x)
+
+        Returns:
+            (1, 2 detector), or (2 y, 2 x), as for `physics.noise.modulate`
         """
         spread = {name: getattr(self, name) for name in ("blur", "tail", "tail_length", "correlation")}
-        transfer: Floats = noise.modulation_transfer((1, *shape), **spread)
+        transfer: Floats = noise.modulation_transfer((1, *(2 * n for n in shape)), **spread)
         return transfer
