@@ -83,6 +83,24 @@ def test_views_that_are_not_measured_are_0() -> None:
     assert (fields["sinogram"][fields["measured"] != 0].max(axis=-1) > 0).all()
 
 
+@pytest.mark.parametrize(("distance", "begin"), [(0, 20), (90, 200)])
+def test_a_measured_range_repeats_after_half_a_turn_or_for_a_fan_a_whole_one(distance: int, begin: int) -> None:
+    """A parallel beam measures the same from both sides, so the range that begins at 200 degrees begins at 20."""
+    turn, limited = ("rays.turn=360", "rays.views=36"), ("measured.every=1", "measured.start=200", "measured.length=90")
+    fields = with_parameters(1, *SMALL, f"rays.source_distance={distance}", *turn, *limited)
+    seen = np.degrees(fields["angle"][0][fields["measured"][0] == 1])
+    expected = np.arange(begin, begin + 91, 10)
+    assert seen == pytest.approx(expected if distance else [*expected, *(expected + 180)], abs=1e-3)
+
+
+def test_lodopab_has_its_published_geometry() -> None:
+    """Leuschner et al. (2021): 362 pixels over 26 cm, 1000 views over half a turn, 513 pixels over the diagonal."""
+    made = tomo.RECIPES["lodopab"]
+    assert (made.image_size, made.rays.views, made.rays.turn, made.detectors) == (362, 1000, 180, 513)
+    assert made.image_size * made.sampling == pytest.approx(26e7)  # nm
+    assert made.detectors * made.rays.pitch * made.sampling == pytest.approx(26e7 * 2**0.5)
+
+
 def test_channels_of_an_object_share_all_but_their_values() -> None:
     fields = with_parameters(6, *SMALL, "channels.channels=3", "channels.phases=2")
     assert fields["object_number"].tolist() == [0, 0, 0, 1, 1, 1]

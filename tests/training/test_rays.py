@@ -12,6 +12,7 @@ from physics.tomography import filtered_back_projection as fbp
 from physics.tomography.geometry import Geometry
 from physics.tomography.projection import back_project, project
 from training.operators import rays
+from training.tasks.tomo import LEARN
 
 SIZES = {"y": 18, "x": 21, "view": 9, "detector": 25}
 SHAPES = {"image": (4, 18, 21), "sinogram": (4, 9, 25)}
@@ -94,3 +95,15 @@ def test_other_devices_make_the_same_sums(distance: float, monkeypatch: pytest.M
     assert abs(made - expected).max() < 1e-4 * abs(expected).max()
     gradient = jax.grad(lambda x: jnp.vdot(rays.project(x, fields, SIZES), sinogram))(image)
     assert abs(gradient - expected).max() < 1e-4 * abs(expected).max()
+
+
+@pytest.mark.parametrize("distance", [0.0, 45.0])
+def test_a_mirrored_image_has_the_mirrored_sinogram(distance: float) -> None:
+    """With an axis off the middle of the detector, which the mirror moves to the other side."""
+    fields = make_fields(distance)
+    mirror: Any = LEARN.symmetries[0]
+    image = np.random.default_rng(5).normal(size=SHAPES["image"]).astype(np.float32)
+    measured = fields | {"sinogram": exact(fields, "project", image)}
+    moved = measured | {name: np.asarray(values) for name, values in mirror.apply(measured).items()}
+    expected = exact(moved, "project", np.asarray(mirror.on_grid(image)))
+    assert abs(moved["sinogram"] - expected).max() < 1e-5 * abs(expected).max()
