@@ -15,7 +15,7 @@ MAX_DARK_PIXELS = 0.5  # maximum share of pixels whose flat is not brighter than
 ZINGER_RANK = -3  # a zinger is brighter than the third brightest of its 3 x 3 pixels, so up to two pixels are found
 ZINGER_SIGMAS = 10.0  # excess of a zinger over this neighbour, in standard deviations of the noise
 NORMAL_MAD = 1.4826  # standard deviation of a normal distribution divided by its median absolute deviation
-FEWEST_COLUMNS, FEWEST_VIEWS = 5, 8  # smallest sinogram in which dead columns are looked for
+FEWEST_COLUMNS, FEWEST_VIEWS = 5, 8  # smallest sinogram in which dead columns and bad views are looked for
 COLUMN_WINDOW = 17  # neighbouring columns to which a column is compared
 DEAD_RATIO = 4.0  # a column is dead if it is this many times less changing, or more astray, than its neighbours
 DEAD_SIGMAS = 2.0  # standard errors of a mean over the views by which it must be certain that a column is dead
@@ -24,6 +24,8 @@ RING_WIDTH = 21  # columns of the median filter of ring removal
 MAX_SPREAD = 0.06  # relative standard deviation of totals that are taken as equal, to find exchanged axes
 MIN_EXCESS = 4.0  # totals that are so many times less equal than others are not those of views
 BAD_VIEW_RATIO = 0.25  # relative deviation of the total of a bad view from the median of all views
+BAD_VIEW_SIGMAS = 8.0  # the same in standard deviations of the other views and of the counting noise
+MAX_BAD_VIEWS = 0.2  # largest share of views that are dropped
 
 
 def find_exchanged_axes(projections: np.ndarray) -> tuple[str, str] | None:
@@ -252,20 +254,42 @@ def subtract_background(sinogram: np.ndarray, width: int) -> np.ndarray:
 
 
 def find_bad_views(sinogram: np.ndarray, ratio: float = BAD_VIEW_RATIO) -> np.ndarray:
-    """Return True for views whose total differs from the median of all views by more than a share of it.
+    """Return True for views whose total differs from the median of all views by more than chance and drift allow.
 
-    Every parallel view of an object that lies in the field of view has the same total. All slices of a view count
-    together, because a shutter or a lost beam spoils all of them.
+    Every parallel view of an object that lies in the field of view has the same total. A bad view is off by a share of
+    it. The total of a weak absorber is small, so that a drift of the beam also exceeds this share. A bad view must
+    therefore be off by several standard deviations of the other views and of the counting noise, too. All slices of a
+    view count together, because a shutter or a lost beam spoils all of them.
 
     Args:
         sinogram: (..., angle, detector).
         ratio: the share.
 
     Returns:
-        (angle,), bool.
+        (angle,), bool; all False for fewer than FEWEST_VIEWS views, which do not show their spread.
+
+    Raises:
+        ValueError: more than MAX_BAD_VIEWS of the views stand apart.
     """
-    totals = np.moveaxis(sinogram, -2, 0).reshape(sinogram.shape[-2], -1).sum(axis=1, dtype=np.float64)
-    return np.asarray(abs(totals - np.median(totals)) > ratio * abs(np.median(totals)))
+    views = np.moveaxis(sinogram, -2, 0).reshape(sinogram.shape[-2], -1)
+    if len(views) < FEWEST_VIEWS:
+        return np.zeros(len(views), bool)
+    means = views.mean(axis=1, dtype=np.float64)
+    away = abs(means - np.median(means))
+    spread = np.hypot(NORMAL_MAD * np.median(away), _noise_of(views) / np.sqrt(views.shape[1]))
+    bad = np.asarray(away > max(ratio * abs(np.median(means)), BAD_VIEW_SIGMAS * float(spread)))
+    if bad.mean() > MAX_BAD_VIEWS:
+        raise ValueError(
+            f"the totals of {int(bad.sum())} of {len(bad)} views stand apart; at most {MAX_BAD_VIEWS:.0%} are dropped; "
+            "level the air by --set background=WIDTH, or keep all views by views=keep"
+        )
+    return bad
+
+
+def _noise_of(views: np.ndarray) -> float:
+    """Return the standard deviation of the noise of a pixel, from differences along both axes, where most cancels."""
+    mixed = np.diff(np.diff(views, axis=0), axis=1)
+    return float(NORMAL_MAD * np.median(abs(mixed)) / 2) if mixed.size else 0.0
 
 
 def equal_totals(sinogram: np.ndarray) -> np.ndarray:

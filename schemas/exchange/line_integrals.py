@@ -180,7 +180,7 @@ def _clean(views: np.ndarray, settings: Corrections) -> tuple[np.ndarray, np.nda
     if cut := is_truncated(views):
         notes.append("warning: the object reaches beyond the detector: near its edge, the image is not quantitative")
     measured = np.ones(views.shape[1], bool)
-    if settings.views == "drop" and not cut and len(measured) > 2:
+    if settings.views == "drop" and not cut:
         measured = ~corrections.find_bad_views(views)
     if not measured.all():
         shown = ", ".join(map(str, np.flatnonzero(~measured)[:12]))

@@ -179,3 +179,20 @@ def test_totals_become_equal_and_bad_views_are_found(rng: np.random.Generator) -
     assert not equal_totals(scaled)[5].any()
     with pytest.raises(ValueError, match="totals of views reach -"):
         equal_totals(-smooth)
+
+
+@pytest.mark.parametrize(("absorption", "drift"), [(0.02, 0.005), (0.02, 0.02), (0.2, 0.02), (0.002, 0.0)])
+def test_drift_and_counting_noise_make_no_view_bad(absorption: float, drift: float, rng: np.random.Generator) -> None:
+    """The total of a weak absorber is smaller than the drift of the beam; a closed shutter is found nevertheless."""
+    beam = 1e4 * (1 + drift * rng.standard_normal((61, 1)))
+    counts = rng.poisson(beam * np.exp(-absorption * EXACT / EXACT.max())).astype(float)
+    assert not find_bad_views(line_integrals(counts / 1e4)).any()
+    counts[[3, 40]] *= 0.3
+    assert np.flatnonzero(find_bad_views(line_integrals(counts / 1e4))).tolist() == [3, 40]
+
+
+def test_many_bad_views_are_refused() -> None:
+    views = np.stack([EXACT, EXACT], axis=0)
+    views[:, ::4] *= 0.5
+    with pytest.raises(ValueError, match=r"16 of 61 views stand apart; at most 20% are dropped; .* background=WIDTH"):
+        find_bad_views(views)
