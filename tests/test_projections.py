@@ -202,6 +202,7 @@ DAMAGED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "center": ({}, ("center=64",), "center = 64: must lie on the detector, 0 to 63; give --set center="),
     "rings": ({}, ("rings=magic",), "rings = magic: must be one of none, sorting, columns"),
     "background": ({}, ("background=40",), "background of 40 pixels at each end; must be 1 to 32"),
+    "log taken": ({}, ("log=taken",), "flat frames: for counts, but the logarithm has been taken (log=taken, or"),
     "name": ({}, ("ring=columns",), "ring: no such setting or parameter; did you mean rings?"),
 }  # fmt: skip
 
@@ -224,6 +225,15 @@ def test_files_that_do_not_fit_together(dataset: Command) -> None:
     assert "is a folder; give the files in it" in mistake(dataset, "--from", "folder")
     assert "no such file" in mistake(dataset, "--from", "folder/*.tif")
     assert "states no angles; give --set angles=0:180" in mistake(dataset, "--from", "a.tif")
+
+
+@pytest.mark.parametrize("what", ["dark frames", "zingers=true"])
+def test_corrections_of_counts_are_not_for_line_integrals(what: str, dataset: Command) -> None:
+    np.save("p.npy", P.astype(np.float32))
+    np.save("d.npy", DARKS)
+    files = ("dark=d.npy", "--set", "log=taken") if what == "dark frames" else ("--set", what)
+    said = mistake(dataset, "--from", "p.npy", *files, "angles=0:176")
+    assert f"p.npy: {what}: for counts, but the logarithm has been taken" in said
 
 
 @pytest.mark.parametrize("log", ["auto", "taken"])

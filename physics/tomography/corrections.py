@@ -14,6 +14,9 @@ MAX_CLIPPED = 0.5  # maximum share of pixels set to the lowest transmission; mor
 MAX_DARK_PIXELS = 0.5  # maximum share of pixels whose flat is not brighter than the dark frame
 ZINGER_RANK = -3  # a zinger is brighter than the third brightest of its 3 x 3 pixels, so up to two pixels are found
 ZINGER_SIGMAS = 10.0  # excess of a zinger over this neighbour, in standard deviations of the noise
+NORMAL_SHARE = 0.68  # share of a normal distribution within a standard deviation
+DIM_SHARE = 0.1  # share of the pixels, the dimmest, that show the noise of the detector without beam
+MIN_NOISY = 0.01  # share of pixels that must deviate from their neighbours to show the size of one count
 NORMAL_MAD = 1.4826  # standard deviation of a normal distribution divided by its median absolute deviation
 FEWEST_COLUMNS, FEWEST_VIEWS = 5, 8  # smallest sinogram in which dead columns and bad views are looked for
 COLUMN_WINDOW = 17  # neighbouring columns to which a column is compared
@@ -56,6 +59,7 @@ def _spread_of_totals(projections: np.ndarray) -> float:
 def transmission(counts: np.ndarray, flats: np.ndarray, darks: np.ndarray | None = None) -> np.ndarray:
     """Transmission (counts - dark) / (flat - dark), with the mean of several flat and dark frames.
 
+    A zinger in one of them is left out of the mean, since it would make a ring.
     Pixels whose flat is not brighter than the dark frame are dead: they are NaN in all views (see `fill_columns`).
 
     Args:
@@ -83,30 +87,55 @@ def transmission(counts: np.ndarray, flats: np.ndarray, darks: np.ndarray | None
 
 
 def _mean_frame(name: str, frames: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the mean of frames in float64, after checks of their size."""
+    """Return the mean of frames in float64, without the zingers of single frames, after checks of their size."""
     if frames.shape not in (shape, (*frames.shape[:1], *shape)) or not frames.size:
         wanted, found = (" x ".join(map(str, size)) for size in (shape, frames.shape))
         raise ValueError(f"{name} frames have {found} values; they must have {wanted}, as the projections")
     if not np.isfinite(frames).all():
         raise ValueError(f"{name} frames hold values that are not finite; leave these frames out")
-    return np.asarray(frames.reshape(-1, *shape).mean(axis=0, dtype=np.float64))
+    frames = np.asarray(frames.reshape(-1, *shape), np.float64)
+    usual = np.sort(frames, axis=0)[(len(frames) - 1) // 2]
+    excess = frames - usual
+    kept = excess <= ZINGER_SIGMAS * _counting_noise(excess, usual) if len(frames) > 1 else None
+    return np.asarray(frames.mean(axis=0, where=True if kept is None else kept))
 
 
-def remove_zingers(sinogram: np.ndarray, sigmas: float = ZINGER_SIGMAS) -> np.ndarray:
+def remove_zingers(counts: np.ndarray, darks: np.ndarray | float = 0.0, sigmas: float = ZINGER_SIGMAS) -> np.ndarray:
     """Replace bright outliers of one or two pixels (direct hits of the detector) by the median of 3 x 3 pixels.
 
     A pixel is replaced if it exceeds the third brightest of its 3 x 3 pixels by `sigmas` standard deviations of the
-    noise. A thin line, such as the path of a small grain, fills three of these pixels and is kept.
+    noise where it lies. A thin line, such as the path of a small grain, fills three of these pixels and is kept.
 
     Args:
-        sinogram: (..., angle, detector), counts or transmission: bright means more quanta.
+        counts: (..., angle, detector), in any unit.
+        darks: counts without beam, (..., 1, detector).
         sigmas: the threshold.
     """
-    size = (*[1] * (sinogram.ndim - 2), 3, 3)
-    median = median_filter(sinogram, size=size, mode="nearest")
-    third = rank_filter(sinogram, rank=ZINGER_RANK, size=size, mode="nearest")
-    noise = NORMAL_MAD * np.nanmedian(abs(sinogram - median))
-    return np.where(sinogram - third > max(sigmas * noise, 1e-6 * np.nanmax(abs(median))), median, sinogram)
+    size = (*[1] * (counts.ndim - 2), 3, 3)
+    median = median_filter(counts, size=size, mode="nearest")
+    third = rank_filter(counts, rank=ZINGER_RANK, size=size, mode="nearest")
+    noise = _counting_noise(counts - median, median - darks)
+    return np.where(counts - third > np.maximum(sigmas * noise, 1e-6 * np.nanmax(abs(median))), median, counts)
+
+
+def _counting_noise(deviations: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the noise of each pixel: in proportion to the root of its level.
+
+    The factor, which depends on the unit, follows from typical deviations. It is nowhere less than the noise of the
+    detector, which the dimmest pixels show, and than the smallest deviation, which is 1 if counts are stored.
+
+    Args:
+        deviations: from this level, (..., *shape of level).
+        level: counts above the dark frame.
+    """
+    away, root = abs(deviations), np.sqrt(np.maximum(level, 0))
+    lit, dim = root > 0, level <= np.nanquantile(level, DIM_SHARE)
+    steps = away[away > 0]
+    if len(steps) < MIN_NOISY * away.size:  # no noise, or single counts
+        steps = np.zeros(1) if np.any(steps % 1) else np.ones(1)
+    least = max(np.nanquantile(away[..., dim], NORMAL_SHARE), steps.min())
+    factor = np.nanquantile(away[..., lit] / root[lit], NORMAL_SHARE) if lit.any() else 0.0
+    return np.asarray(np.maximum(factor * root, least))
 
 
 def find_dead_columns(sinogram: np.ndarray) -> np.ndarray:

@@ -101,7 +101,8 @@ def _line_integrals(
     shape = counts.shape[1:]
     flats, darks = (_frames(beside.get(name), shape) for name in ("flat", "dark"))
     if settings.zingers:
-        counts = np.moveaxis(corrections.remove_zingers(np.moveaxis(counts, 1, 0)), 0, 1)
+        unlit = 0.0 if darks is None else np.median(darks, axis=0)[:, None]
+        counts = np.moveaxis(corrections.remove_zingers(np.moveaxis(counts, 1, 0), unlit), 0, 1)
     taken = settings.log == "taken"
     if flats is not None:
         values = corrections.transmission(counts, flats, darks)
@@ -109,6 +110,13 @@ def _line_integrals(
         values = counts if darks is None else counts - darks.mean(axis=0)
         values, taken, more = _without_flats(values, settings)
         notes += more
+    counted = {"flat frames": flats is not None, "dark frames": darks is not None, "zingers=true": settings.zingers}
+    if taken and any(counted.values()):
+        what = next(name for name, there in counted.items() if there)
+        raise ValueError(
+            f"{what}: for counts, but the logarithm has been taken (log=taken, or the ends of the detector are dark); "
+            "give --set log=take, or leave this correction out"
+        )
     values = np.moveaxis(values, 1, 0)
     dead = corrections.find_dead_columns(values)
     if dead.any() and (settings.columns == "fill" or not np.isfinite(values).all()):

@@ -196,3 +196,33 @@ def test_many_bad_views_are_refused() -> None:
     views[:, ::4] *= 0.5
     with pytest.raises(ValueError, match=r"16 of 61 views stand apart; at most 20% are dropped; .* background=WIDTH"):
         find_bad_views(views)
+
+
+@pytest.mark.parametrize("photons", [0.1, 1.0, 30.0, 1e3, 1e5])
+@pytest.mark.parametrize(("gain", "dark"), [(1.0, 0), (0.013, 0), (7.0, 500)])
+def test_counting_noise_is_no_zinger(photons: float, gain: float, dark: int, rng: np.random.Generator) -> None:
+    """Neither bright air beside a dark object nor counts of nearly none are changed, in any unit; a hit is."""
+    level = np.full((2, 61, 96), photons)
+    level[:, :, 10:86] *= np.exp(-5)
+    counts = dark + gain * rng.poisson(level)
+    hit = np.asarray(counts, float)
+    hit[0, 30, 50] += gain * round(40 + 40 * photons**0.5)
+    cleaned = remove_zingers(hit, dark)
+    assert (cleaned != hit).sum() <= 2
+    assert cleaned[0, 30, 50] != hit[0, 30, 50]
+    rare = rng.poisson(np.full((61, 96), 0.003))
+    assert np.array_equal(remove_zingers(rare), rare)
+
+
+@pytest.mark.parametrize("frames", [2, 3, 10])
+def test_a_zinger_in_one_frame_leaves_no_ring(frames: int, rng: np.random.Generator) -> None:
+    flats, darks = rng.poisson(1e4, (frames, 1, 96)), rng.poisson(100, (frames, 1, 96))
+    clean = transmission(np.full((5, 1, 96), 5000.0), flats, darks)
+    flats[0, 0, 20], darks[-1, 0, 70] = 30_000, 3000
+    hit = transmission(np.full((5, 1, 96), 5000.0), flats, darks)
+    assert hit == pytest.approx(clean, rel=0.03)
+    others = np.delete(np.arange(96), [20, 70])
+    assert np.array_equal(hit[..., others], clean[..., others])
+    smooth = np.full((frames, 1, 96), 1e4 / 3)
+    smooth[0, 0, 20] *= 3
+    assert transmission(np.full((5, 1, 96), 1e4 / 6), smooth) == pytest.approx(0.5)
