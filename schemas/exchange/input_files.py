@@ -1,13 +1,13 @@
 """Files of measurements: each becomes images in the order of samples and planes, and the parameters that it states."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from schemas.formats import reading
-from schemas.formats.image import Known, Picture
+from schemas.formats.image import Known, Picture, Rows
 from schemas.runtime.errors import UserError
 from schemas.task import Field, Import, Raster, Task
 
@@ -33,13 +33,16 @@ class Read:
     notes: tuple[str, ...] = ()  # warnings for the user
 
 
-def read_inputs(task: Task, how: Import, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
+def read_inputs(
+    task: Task, how: Import, group: Sequence[str], rows: Rows | None = None
+) -> list[tuple[str, list[Read]]]:
     """Return the files of each input. A file is written input=file if its input is optional or not the only one.
 
     Args:
         task: the task.
         how: its rules for importing.
         group: the files of one sample or of several, as the user wrote them.
+        rows: the rows that are read of inputs with three axes; None: all.
 
     Raises:
         UserError: a file cannot be read, an input has no file, or patterns are given where images are expected.
@@ -48,21 +51,24 @@ def read_inputs(task: Task, how: Import, group: Sequence[str]) -> list[tuple[str
     beside = (*how.preparation.beside, *how.preparation.targets) if how.preparation else ()
     needed = [field.name for field in task.of("input") if not field.optional]
     files: dict[str, list[Read]] = {name: [] for name in (*names, *beside)}
+    rows = replace(rows, single=sum(text.partition("=")[0] not in beside for text in group) > 1) if rows else None
     for text in group:
         name, equals, rest = text.partition("=")
         if not (equals and name in files):
             name, rest = needed[0], text
             if len(needed) > 1:
                 raise UserError(f"--from {text}: task {task.name} has several inputs; write {'=... '.join(needed)}=...")
-        files[name].append(Read(*reading.read(rest), {}) if name in beside else _read(task, task[name], how, rest))
+        files[name].append(
+            Read(*reading.read(rest), {}) if name in beside else _read(task, task[name], how, rest, rows)
+        )
     if lacking := [name for name in needed if not files[name]]:
         raise UserError(f"--from {' '.join(group)}: lacks {', '.join(lacking)}; write {lacking[0]}=FILE")
     return [(name, reads) for name, reads in files.items() if reads]
 
 
-def _read(task: Task, field: Field, how: Import, text: str) -> Read:
+def _read(task: Task, field: Field, how: Import, text: str, rows: Rows | None) -> Read:
     """Read a file of an input. Pixel sizes are used only if they are those of images, or of patterns, as the input."""
-    path, picture = reading.read(text)
+    path, picture = reading.read(text, rows=rows)
     patterns = field.name in how.roots or any(
         grid.how == "reciprocal" and set(grid.dims) <= set(field.dims) for grid in task.grids
     )

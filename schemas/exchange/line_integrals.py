@@ -3,7 +3,7 @@
 All settings of an import have the form `--set name=value`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,8 @@ from pydantic import Field
 
 from physics.tomography import corrections
 from physics.tomography.rotation_axis import is_truncated
-from schemas.formats.image import Beside, Known
+from schemas.formats.image import Beside, Known, Rows
+from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 
@@ -27,6 +28,9 @@ class Corrections(Settings):
 
     angles: str = Field(
         "", **setting("first and last angle FIRST:LAST of evenly spaced views, both included", "degree")
+    )
+    rows: str = Field(
+        "", **setting("rows of the detector that are read, START:STOP, without row STOP; empty: all", "detector pixel")
     )
     range: str = Field("", **setting("views that are kept, START:LENGTH; empty: all", "degree"))
     ranges: int = Field(
@@ -66,6 +70,24 @@ class Corrections(Settings):
     normalise: bool = Field(False, **setting("scale all views to the same total"))
 
 
+def rows_read(settings: Corrections, axes: Sequence[str]) -> Rows:
+    """Return the rows of the detector that are read, and their axis.
+
+    Args:
+        settings: the settings.
+        axes: names of the axes in the files; empty: not given.
+
+    Raises:
+        UserError: the setting is not a range of rows.
+    """
+    first, colon, last = settings.rows.partition(":")
+    numbers = all(part.isascii() and part.isdigit() for part in (first, last))
+    if settings.rows and not (colon and numbers and int(first) < int(last)):
+        raise UserError(f"rows = {settings.rows}: must be START:STOP, two whole numbers that grow, such as 100:116")
+    place = axes.index(AXES[1]) if AXES[1] in axes else 1
+    return Rows(int(first or 0), int(last) if last else None, place, bool(axes))
+
+
 @dataclass(frozen=True)
 class Series:
     """Projections of one file or stack, with all that belongs to them."""
@@ -99,7 +121,7 @@ def _line_integrals(
     corrections.find_missing_columns(np.moveaxis(counts, 1, 0))
     notes = [f"warning: {_exchanged(axes)}"] if (axes := corrections.find_exchanged_axes(counts)) else []
     shape = counts.shape[1:]
-    flats, darks = (_frames(beside.get(name), shape) for name in ("flat", "dark"))
+    flats, darks = (_frames(beside.get(name), shape, settings) for name in ("flat", "dark"))
     if settings.zingers:
         unlit = 0.0 if darks is None else np.median(darks, axis=0)[:, None]
         counts = np.moveaxis(corrections.remove_zingers(np.moveaxis(counts, 1, 0), unlit), 0, 1)
@@ -138,11 +160,14 @@ def _exchanged(axes: tuple[str, str]) -> str:
     return f"the axes {first} and {second} look exchanged: name all in the order of the file: --axes {','.join(AXES)}"
 
 
-def _frames(found: Beside | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return frames (frame, row, detector); those of one row may lack the axis of rows."""
+def _frames(found: Beside | None, shape: tuple[int, ...], settings: Corrections) -> np.ndarray | None:
+    """Return frames (frame, row, detector) of the rows that are read; those of one row may lack the axis of rows."""
     if found is None:
         return None
     values = found.values
+    if settings.rows and values.ndim > 1 and values.shape[-2] != shape[0]:
+        rows = rows_read(settings, ())
+        values = values[..., rows.start : rows.stop, :]
     if shape[0] == 1 and values.shape[-1:] == shape[1:] and values.shape[-2:] != shape:
         values = values.reshape(-1, *shape)
     return values if values.ndim == 3 else values[None]

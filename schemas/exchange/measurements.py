@@ -70,7 +70,9 @@ def measure(
     settings, texts = _part_settings(task, how, texts)
     given = given_parameters.parse(task, texts)
     asked = _implied_lengths(task, given)
-    read = [dict(read_inputs(task, how, group)) for group in groups]
+    one = how.preparation
+    chosen = make_settings(one.settings, {}, settings) if one else None
+    read = [dict(read_inputs(task, how, group, one.rows(chosen, axes) if one else None)) for group in groups]
     reads = [one for group in read for one in group.items()]
     parts: dict[str, list[Sample]] = {}
     notes: list[str] = []
@@ -82,8 +84,8 @@ def measure(
     sizes = _sizes(task, parts)
     known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
     rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
-    if one := how.preparation:
-        sizes = {**one.lengths(make_settings(one.settings, {}, settings), sizes, {**rows[0], **given}), **sizes}
+    if one:
+        sizes = {**one.lengths(chosen, sizes, {**rows[0], **given}), **sizes}
     roots = task.related("same", "reciprocal")
     lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
     sizes |= {dim: lengths[root] for dim, root in roots.items() if root in lengths}
@@ -91,7 +93,7 @@ def measure(
         raise UserError(f"--from: {wrong[0]}; give arrays with matching sizes")
     notes = list(dict.fromkeys([*(note for _, files in reads for one in files for note in one.notes), *notes]))
     widths = {width for name in parts for width in given_parameters.widths(task, name)}
-    if how.preparation:  # it makes parameters beside the input
+    if one:  # it makes parameters beside the input
         widths |= {name for row in rows for name in row}
     columns = _parameters(task, (*how.needs, *widths), how, given, rows, sizes, notes)
     if all("sampling_y" in row for row in rows) and not {"sampling", *widths} & columns.keys():
@@ -109,9 +111,8 @@ def measure(
             inputs[name] = to_amplitudes(name, inputs[name], raw, holds)
     columns |= _raster_positions(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
     columns = inputs | columns | found.arrays
-    if how.preparation:
-        fixed = how.preparation.constants(make_settings(how.preparation.settings, {}, settings), sizes)
-        columns = {**fixed, **columns}
+    if one:
+        columns = {**one.constants(chosen, sizes), **columns}
     columns |= how.complete(columns, found.known) if how.complete else {}
     sources = [SourceFile(name=one.path.name, sha256=sha256_of(one.path)) for _, f in reads for one in f]
     whole = {task.window} if task.window and not task[task.window].optional else set()

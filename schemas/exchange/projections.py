@@ -11,7 +11,7 @@ import numpy as np
 
 from physics.tomography.geometry import field_of_view
 from physics.tomography.rotation_axis import RotationAxis, find_axis
-from schemas.exchange.line_integrals import AXES, Corrections, Series, correct
+from schemas.exchange.line_integrals import AXES, Corrections, Series, correct, rows_read
 from schemas.exchange.raw_data import Files, Preparation, Prepared, PreparedSample
 from schemas.exchange.targets import IMAGE, MASK, Frames, Placement, find_doubts, place, read_frames
 from schemas.exchange.view_angles import DEGREE, read_angles, select_views
@@ -54,7 +54,7 @@ def prepare(files: Files, axes: Sequence[str], settings: Corrections, given: Kno
     origins: list[_Origin] = []
     notes: list[str] = []
     count = 0
-    for series in _series(files[PREPARATION.input], axes):
+    for series in _series(files[PREPARATION.input], axes, settings):
         flip = series.upward if settings.flip == "auto" else settings.flip == "yes"
         rows = range(count, count + series.values.shape[1])
         for part in _ranges(settings):
@@ -147,14 +147,14 @@ def _stack(files: Sequence[tuple[Path, Picture]]) -> Beside:
     return Beside(values, files[0][1].unit)
 
 
-def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[Series]:
+def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str], settings: Corrections) -> list[Series]:
     """Return the projections: of each file, or of a stack of files that hold one image each and no angles."""
     images = all(picture.values.ndim == 2 and "rotation" not in picture.beside for _, picture in files)
     if len(files) > 1 and images:
         lacking = [name for name in AXES if name not in (axes or AXES[1:])]
-        stack = _stack(files).values
         path, picture = files[0]
-        return [Series(path, _order(path, stack, (*lacking, *(axes or AXES[1:]))), {}, picture.known)]
+        ordered = _order(path, _stack(files).values, (*lacking, *(axes or AXES[1:])))
+        return [Series(path, ordered, {}, picture.known)]
     found = []
     for path, picture in files:
         values = picture.stored if axes else picture.values
@@ -163,6 +163,8 @@ def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[
         names = tuple(axes) or (AXES if values.ndim == 3 else (AXES[0], AXES[2]))
         final = picture.unit == LINE_INTEGRALS
         ordered = _order(path, values, names)
+        if values.ndim == 2:
+            rows_read(settings, ()).index(path, ordered.shape)
         found.append(Series(path, ordered, picture.beside, picture.known, final, picture.upward))
     return found
 
@@ -196,6 +198,12 @@ def _prepare_series(
     known = _geometry(series, beside)
     if "source_distance" in given:
         known["source_distance"] = (given["source_distance"][0] * settings.pixel,)
+    if known["source_distance"][0] and (count := series.values.shape[1]) > 1:
+        middle_row = rows_read(settings, ()).start + count // 2
+        raise ValueError(
+            f"{count} rows and a source at a finite distance: a cone beam, of which only the row in the plane of the "
+            f"source is a fan; name this row, such as --set rows={middle_row}:{middle_row + 1}"
+        )
     width = series.values.shape[-1]
     middle, offsets = (width - 1) / 2, given.get("axis_offset", ())
     if offsets:
@@ -312,5 +320,5 @@ def _view(settings: Corrections, sizes: Mapping[str, int]) -> dict[str, np.ndarr
 
 
 PREPARATION = Preparation(
-    "sinogram", ("flat", "dark", "rotation"), (IMAGE, MASK), Corrections, prepare, image_sizes, _view
+    "sinogram", ("flat", "dark", "rotation"), (IMAGE, MASK), Corrections, prepare, image_sizes, _view, rows_read
 )

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from schemas.formats.image import Known, Picture
+from schemas.formats.image import Known, Picture, Rows
 from schemas.runtime.settings import Settings
 
 
@@ -47,3 +47,5 @@ class Preparation:
     lengths: Callable[[Any, Mapping[str, int], Known], Mapping[str, int]]
     # A function of the settings and of the lengths of all dimensions. It returns fields without a sample axis.
     constants: Callable[[Any, Mapping[str, int]], Mapping[str, np.ndarray]]
+    # A function of the settings and the axes in the files. It returns the rows that are read of the input.
+    rows: Callable[[Any, Sequence[str]], Rows]

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from schemas.formats import microscope
-from schemas.formats.axis_order import Axis, step_of
+from schemas.formats.axis_order import Axis, sorted_axes, step_of
 from schemas.formats.hdf5_links import (
     VALUES_REASON,
     find_dataset,
@@ -21,7 +21,7 @@ from schemas.formats.hdf5_links import (
     text_of,
     texts_of,
 )
-from schemas.formats.image import Shape, choose_array, is_image, refuse_large
+from schemas.formats.image import Rows, Shape, choose_array, index_rows, is_image
 from schemas.formats.rotation_series import rotation_hdf5
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
@@ -41,12 +41,13 @@ NUMBERED_DATA = re.compile(r"data_\d+")
 LINKED_SHAPE = (2, 2)  # stands for the unknown shape of what a link to another file leads to: smaller than any image
 
 
-def read(path: Path, inner: str) -> Stated:
+def read(path: Path, inner: str, rows: Rows | None = None) -> Stated:
     """Read one dataset of an HDF5 file. Velox files are read by RosettaSciIO.
 
     Args:
         path: the file.
         inner: path of the dataset in the file, or a unique part of it; empty: the only image.
+        rows: the rows that are read of images with three axes; None: all.
 
     Raises:
         UserError: there is no such dataset, or more than one, or it lies in other files, or needs a filter.
@@ -54,11 +55,11 @@ def read(path: Path, inner: str) -> Stated:
     with h5py.File(path, "r") as file:
         velox = isinstance(file.get("Version", getlink=True), h5py.HardLink) and "Data" in file
         if not velox:
-            return read_dataset(path, file, inner)
+            return read_dataset(path, file, inner, rows=rows)
     return microscope.read_by("emd", path, inner, select_type="images", load_SI_image_stack=True)
 
 
-def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> Stated:
+def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#", rows: Rows | None = None) -> Stated:
     """Read one dataset of numbers, with its calibration and its axes.
 
     Args:
@@ -66,6 +67,7 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         file: the open file.
         inner: path of the dataset in the file, or a unique part of it; empty: the only image.
         hidden: groups whose names begin with this are left out.
+        rows: the rows that are read of images with three axes; None: all.
 
     Raises:
         UserError: there is no such dataset, or more than one, or it lies in other files, or needs a filter.
@@ -82,12 +84,14 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         raise UserError(f"{path}:{name}: {kind}; give an array of numbers")
     if item.is_virtual or item.external:
         raise outside_error(path, name, VALUES_REASON)
-    refuse_large(path, item.shape, item.dtype.itemsize)
-    _refuse_filters(path, name, item)
     dtype, group = item.dtype, find_nxdata(file, item)
+    axes, unclear = axes_of(item, group)
+    order = rotation_hdf5.order_of(item) or sorted_axes(axes) or ()
+    index = index_rows(path, item.shape, item.dtype.itemsize, rows, order)
+    _refuse_filters(path, name, item)
     if item.dtype.kind == "i" and text_of(item, "_Unsigned").lower() == "true":
         dtype = np.dtype(item.dtype.str.replace("i", "u"))
-    values, (axes, unclear) = np.asarray(item[...]).view(dtype), axes_of(item, group)
+    values = np.asarray(item[index]).view(dtype)
     undefined, valid = _limits(path, item, dtype)
     turned = _stated_turns(file, item) if item.ndim == SCAN_RANK else ""
     unit = text_of(item, "units")
@@ -102,7 +106,7 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         turned=turned,
         unclear=unclear,
     )
-    return rotation_hdf5.add_beside(path, item, group, stated)
+    return rotation_hdf5.add_beside(path, item, group, stated, rows)
 
 
 def _stated_turns(file: h5py.File, item: h5py.Dataset) -> str:

@@ -2,8 +2,8 @@
 
 import math
 import resource
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +52,79 @@ class Picture:
         return self.values.transpose(np.argsort(self.order)) if self.order else self.values
 
 
-def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
+@dataclass(frozen=True)
+class Rows:
+    """The rows that are read of stacks of images, or of single images."""
+
+    start: int = 0
+    stop: int | None = None  # None: up to the last one
+    axis: int = 1  # place of the rows among the axes of the images; or of the file, if the user has named these
+    named: bool = False
+    single: bool = False  # arrays with two axes are single images; otherwise, all of them is read
+
+    def index(self, path: Path, shape: Shape, order: Sequence[int] = ()) -> tuple[slice, ...]:
+        """Return the index of the values that are read.
+
+        Args:
+            path: the file, for messages.
+            shape: shape of the array in the file.
+            order: places of the axes of the images in the file; empty: as they are.
+
+        Raises:
+            UserError: there are no such rows.
+        """
+        slices = [slice(None)] * len(shape)
+        if len(shape) == 3 or (len(shape) == 2 and self.single):
+            axis = self.axis if self.named else len(shape) - 2
+            place = order[axis] if order and not self.named else axis
+            if not self.start < (self.stop or shape[place]) <= shape[place]:
+                raise UserError(f"{path}: rows = {self.start}:{self.stop}: must lie within 0:{shape[place]}, its rows")
+            slices[place] = slice(self.start, self.stop)
+        return tuple(slices)
+
+    def cut(self, path: Path, picture: Picture) -> Picture:
+        """Return images that have been read with all rows, with these rows only.
+
+        Args:
+            path: the file, for messages.
+            picture: the images.
+
+        Raises:
+            UserError: there are no such rows.
+        """
+        values = picture.stored[self.index(path, picture.stored.shape, picture.order)]
+        return replace(picture, values=values.transpose(picture.order) if picture.order else values)
+
+
+def index_rows(
+    path: Path, shape: Shape, itemsize: int, rows: Rows | None, order: Sequence[int] = ()
+) -> tuple[slice, ...]:
+    """Return the index of the values that are read of an array, unless they are too large.
+
+    Args:
+        path: the file.
+        shape: shape of the array in the file.
+        itemsize: bytes per value.
+        rows: the rows that are read of images with three axes; None: all.
+        order: places of the axes of the images in the file; empty: as they are.
+
+    Raises:
+        UserError: there are no such rows, or they are too large.
+    """
+    index = rows.index(path, shape, order) if rows else (slice(None),) * len(shape)
+    remedy = "read some of the rows: --set rows=START:STOP" if rows else "split it"
+    refuse_large(path, tuple(len(range(n)[part]) for n, part in zip(shape, index, strict=True)), itemsize, remedy)
+    return index
+
+
+def refuse_large(path: Path, shape: Shape, itemsize: int, remedy: str = "split it") -> None:
     """Refuse an array that is too large to read, or larger than its file can hold.
 
     Args:
         path: the file.
         shape: shape of the array, as its header states it.
         itemsize: bytes per value.
+        remedy: what the user can do about an array that is too large.
 
     Raises:
         UserError: the array is too large.
@@ -66,7 +132,7 @@ def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
     promised = math.prod(shape) * itemsize
     if promised > MAX_IMAGE_BYTES:
         raise UserError(
-            f"{path}: {promised / 2**30:.1f} GiB of images; at most {MAX_IMAGE_BYTES >> 30} GiB are read; split it"
+            f"{path}: {promised / 2**30:.1f} GiB of images; at most {MAX_IMAGE_BYTES >> 30} GiB are read; {remedy}"
         )
     if promised > max(PLAUSIBLE_BYTES, MAX_COMPRESSION * path.stat().st_size):
         raise UserError(f"{path}: damaged: states {promised:,} bytes in a file of {path.stat().st_size:,}; replace it")

@@ -17,13 +17,13 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from schemas.formats.image import Beside, Picture
+from schemas.formats.image import Beside, Picture, Rows
 from schemas.runtime.errors import UserError
 
 ERROR_KEY = "error"
@@ -34,20 +34,22 @@ PIPE_BYTES = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
-def read(kind: str, path: Path, inner: str) -> Picture:
+def read(kind: str, path: Path, inner: str, rows: Rows | None = None) -> Picture:
     """Return the result of `reading.read_as` in another process.
 
     Args:
         kind: kind of the file, a module of `schemas.formats`.
         path: the file.
         inner: name of the array in it, or empty.
+        rows: the rows that are read of images with three axes; None: all.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the process died.
         UserError: the file cannot be read, or takes too long.
     """
-    request = json.dumps([str(Path.cwd()), kind, str(path), inner, BASE_MEMORY_BYTES]).encode()
+    part = None if rows is None else astuple(rows)
+    request = json.dumps([str(Path.cwd()), kind, str(path), inner, part, BASE_MEMORY_BYTES]).encode()
     seconds = BASE_SECONDS + path.stat().st_size / MIN_BYTES_PER_SECOND
     with _LOCK:
         try:
@@ -130,12 +132,12 @@ def _answer_request(line: bytes, out: IO[bytes]) -> None:
     """Read one file, and write its metadata and values, or the reason why it cannot be read."""
     from schemas.formats.reading import read_as
 
-    folder, kind, path, inner, memory = json.loads(line)
+    folder, kind, path, inner, part, memory = json.loads(line)
     os.chdir(folder)
     _set_memory_limit(memory)
     arrays: list[np.ndarray] = []
     try:
-        picture = read_as(kind, Path(path), inner)
+        picture = read_as(kind, Path(path), inner, Rows(*part) if part else None)
         arrays = [picture.values, *(one.values for one in picture.beside.values())]
         if wrong := next((one.dtype for one in arrays if one.dtype.kind not in "biufc"), None):
             raise UserError(f"{path}: holds {wrong}; give grey values (numbers)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from schemas.formats import isolated_reader
-from schemas.formats.image import Picture
+from schemas.formats.image import Picture, Rows
 from schemas.formats.stated import to_picture
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import refuse_irregular
@@ -50,7 +50,7 @@ UNSUPPORTED_ERRORS = (NotImplementedError, ImportError)  # errors that say nothi
 KINDS_BY_SUFFIX = ("microscope", "mat")  # recognised by suffix, because their files may be HDF5
 
 
-def read(text: str, option: str = "--from ") -> tuple[Path, Picture]:
+def read(text: str, option: str = "--from ", rows: Rows | None = None) -> tuple[Path, Picture]:
     """Read the images of a file, written `file`, or `file:array` if it holds several arrays.
 
     The file is read in a separate process, except for a plain NPY file, whose size is known before it is read.
@@ -58,6 +58,7 @@ def read(text: str, option: str = "--from ") -> tuple[Path, Picture]:
     Args:
         text: the file, as the user wrote it.
         option: what stands before it on the command line, for messages.
+        rows: the rows that are read of images with three axes; None: all.
 
     Returns:
         The path of the file, and its images.
@@ -69,30 +70,34 @@ def read(text: str, option: str = "--from ") -> tuple[Path, Picture]:
     try:
         kind, head = _kind_and_head(path)
         if head.startswith(NUMPY_MAGIC):
-            return path, read_as(kind, path, inner)
+            return path, read_as(kind, path, inner, rows)
         if kind == "microscope":
             _refuse_irregular_companions(path)
-        return path, isolated_reader.read(kind, path, inner)
+        return path, isolated_reader.read(kind, path, inner, rows)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; give a readable file") from None
     except ValueError as error:
         raise _unreadable(kind, path, error) from None
 
 
-def read_as(kind: str, path: Path, inner: str) -> Picture:
+def read_as(kind: str, path: Path, inner: str, rows: Rows | None = None) -> Picture:
     """Read the images of a file of a known kind in this process.
 
     Args:
         kind: kind of the file, a module of `schemas.formats`.
         path: the file.
         inner: name of the array in it, or empty.
+        rows: as for `read`; only HDF5 reads them alone.
 
     Raises:
         UserError: as for `read`.
     """
     try:
         with _silence_readers():
-            return to_picture(path, _reader(kind).read(path, inner))
+            if kind == "hdf5":
+                return to_picture(path, _reader(kind).read(path, inner, rows))
+            picture = to_picture(path, _reader(kind).read(path, inner))
+            return rows.cut(path, picture) if rows else picture
     except (UserError, MemoryError):
         raise
     except Exception as error:  # damaged files make readers raise errors of any kind

@@ -7,6 +7,7 @@ library  Sinograms and Images (row, column, number), as the program superres-tom
          middle of the detector.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.hdf5_links import find_sibling, text_of, texts_of
-from schemas.formats.image import LINE_INTEGRALS, Beside, refuse_large
+from schemas.formats.image import LINE_INTEGRALS, Beside, Rows, index_rows
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
@@ -25,6 +26,7 @@ FRAME_KEYS = "image_key"
 PROJECTION, FLAT, DARK, INVALID = 0, 1, 2, 3  # values of image_key
 ROTATION_AXES = ("theta", "rotation_angle", "rotation")
 LIBRARY_NAMES, LIBRARY_ANGLES = ("Images", "NImages"), "Angles"
+LIBRARY_ORDER = 0, 2, 1  # places of views, samples and pixels of the detector
 CARD = "drybeam"  # attribute of the file that holds the metadata of an export
 
 
@@ -60,7 +62,18 @@ def _nxtomo(file: h5py.File) -> list[h5py.Dataset]:
     return found
 
 
-def add_beside(path: Path, item: h5py.Dataset, group: h5py.Group | None, stated: Stated) -> Stated:
+def order_of(item: h5py.Dataset) -> tuple[int, ...]:
+    """Return the places of the views, the samples and the pixels of the detector in a library; empty for others.
+
+    Args:
+        item: a dataset of projections, or of images.
+    """
+    return LIBRARY_ORDER if item.ndim == 3 and item == _library(item.file) else ()
+
+
+def add_beside(
+    path: Path, item: h5py.Dataset, group: h5py.Group | None, stated: Stated, rows: Rows | None = None
+) -> Stated:
     """Add the frames without object and the angles that belong to a series of projections.
 
     Args:
@@ -68,6 +81,7 @@ def add_beside(path: Path, item: h5py.Dataset, group: h5py.Group | None, stated:
         item: the dataset of the projections.
         group: the NXdata whose signal it is.
         stated: its content.
+        rows: the rows of it that have been read; None: all.
 
     Raises:
         UserError: frames and keys or angles do not fit together.
@@ -75,13 +89,14 @@ def add_beside(path: Path, item: h5py.Dataset, group: h5py.Group | None, stated:
     if card := ExportMetadata.parse(text_of(item.file, CARD)):
         return _read_export(item, card, stated)
     if item == _library(item.file):
-        return _read_library(path, item, stated)
+        return _read_library(path, item, stated, rows)
     if (key := find_sibling(item.parent, FRAME_KEYS)) is not None and key.ndim == 1:
         return _read_nxtomo(path, item, np.asarray(key[...]), stated)
     beside = {}
     if item.name == DXFILE:
         frames = {ours: find_sibling(item.parent, theirs) for ours, theirs in DXFILE_FRAMES.items()}
-        beside = {name: _read(path, one) for name, one in frames.items() if one is not None}
+        same = Rows(rows.start, rows.stop) if rows else None
+        beside = {name: _read(path, one, same) for name, one in frames.items() if one is not None}
     names = _axis_names(item, group)
     places = [place for place, name in enumerate(names) if name in ROTATION_AXES]
     name = names[places[0]] if places else "theta"
@@ -105,9 +120,9 @@ def _axis_names(item: h5py.Dataset, group: h5py.Group | None) -> list[str]:
     return next((names for one in holders if (names := [n for t in texts_of(one, "axes") for n in t.split(":")])), [])
 
 
-def _read(path: Path, item: h5py.Dataset) -> Beside:
-    refuse_large(path, item.shape, item.dtype.itemsize)
-    return Beside(np.asarray(item[...]), text_of(item, "units"))
+def _read(path: Path, item: h5py.Dataset, rows: Rows | None = None, order: Sequence[int] = ()) -> Beside:
+    index = index_rows(path, item.shape, item.dtype.itemsize, rows, order)
+    return Beside(np.asarray(item[index]), text_of(item, "units"))
 
 
 def _read_nxtomo(path: Path, item: h5py.Dataset, key: np.ndarray, stated: Stated) -> Stated:
@@ -135,11 +150,11 @@ def _find_angles(item: h5py.Dataset) -> h5py.Dataset | None:
     return None
 
 
-def _read_library(path: Path, item: h5py.Dataset, stated: Stated) -> Stated:
+def _read_library(path: Path, item: h5py.Dataset, stated: Stated, rows: Rows | None) -> Stated:
     """Put the axis of samples between those of a sinogram. The views lie on half a turn, with both ends."""
     if stated.values.ndim != 3:
         raise UserError(f"{path}:Sinograms: shape {item.shape}; must be (row, column, number)")
-    values = stated.values.transpose(0, 2, 1)
+    values = stated.values.transpose(LIBRARY_ORDER)
     known = find_sibling(item.parent, LIBRARY_ANGLES)
     angles = Beside(np.linspace(0, np.pi, len(values)), "rad") if known is None else _read(path, known)
     notes = list(stated.notes)
@@ -148,7 +163,7 @@ def _read_library(path: Path, item: h5py.Dataset, stated: Stated) -> Stated:
         if images.ndim != 3 or images.shape[-1] != item.shape[-1]:
             shapes = f"Images {images.shape} and Sinograms {item.shape}"
             raise UserError(f"{path}: {shapes}; both must be (row, column, number), with equal numbers")
-        pairs = _read(path, images)
+        pairs = _read(path, images, rows, LIBRARY_ORDER)
         beside["image"] = replace(pairs, values=np.moveaxis(pairs.values, -1, 0))
     if known is None:
         taken = f"taken as {len(values)} views from 0 to 180 degrees with both ends, as superres-tomo makes them"
