@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from schemas.formats.rotation_series.rotation_export import find_lost
+from schemas.formats.rotation_series.rotation_export import find_lost, find_unstated
 from schemas.task import find_import
 from tests.conftest import Command, refused
 from tests.physics.sinograms import angle_sets, sinogram
@@ -90,8 +90,11 @@ def test_other_programs_find_the_line_integrals(kind: str, store: Path, dataset:
             angles = file["entry/sample/rotation_angle"][2:]
             offset = file["entry/instrument/detector/x_rotation_axis_pixel_position"][()]
             assert offset == pytest.approx(18.3 - 19.5, abs=0.05)
-    assert -np.log((data - dark) / (flat - dark))[:, 0] == pytest.approx(known["sinogram"][1], abs=1e-7)
-    assert np.deg2rad(angles) == pytest.approx(known["angle"][1], abs=1e-6)
+    measured = known["sinogram"][1][known["measured"][1] == 1] if kind == "dxfile" else known["sinogram"][1]
+    assert len(data) == VIEWS - (kind == "dxfile")
+    assert -np.log((data - dark) / (flat - dark))[:, 0] == pytest.approx(measured, abs=1e-7)
+    seen = known["measured"][1] == 1 if kind == "dxfile" else slice(None)
+    assert np.deg2rad(angles) == pytest.approx(known["angle"][1][seen], abs=1e-6)
 
 
 def test_an_outside_reader_opens_an_export(store: Path, dataset: Command) -> None:
@@ -124,7 +127,7 @@ ROUND = {
 @pytest.mark.parametrize("name", ROUND)
 def test_simulated_sinograms_come_back(name: str, kind: str, generate: Command, dataset: Command) -> None:
     store = make(generate, *ROUND[name])
-    held = kind != "library" or name not in ("axis", "fan of wide pixels")
+    held = {"library": name not in ("axis", "fan of wide pixels"), "dxfile": "fan" not in name}.get(kind, True)
     code, _, err = dataset("export", store, "--format", kind, "--out", "out")
     assert (code == 0) == held, err
     if not held:
@@ -136,6 +139,26 @@ def test_simulated_sinograms_come_back(name: str, kind: str, generate: Command, 
     before, after = arrays(store), arrays("b.zarr")
     for field in ("sinogram", *RAYS, *(("image",) if kind == "library" else ())):
         assert np.array_equal(before[field], after[field]), field
+
+
+def test_a_fan_beam_is_stated_or_refused(generate: Command, dataset: Command) -> None:
+    """NXtomo states lengths in m: the pixels of a detector at the axis, and a source upstream of it."""
+    store = make(generate, "sampling=500", *ROUND["fan of wide pixels"])
+    said = "--format dxfile: sample 0: source_distance is 60, but a DXfile can only hold a parallel beam; choose"
+    refused(dataset("export", store, "--format", "dxfile"), said)
+    assert dataset("export", store, "--format", "nxtomo", "--out", "out")[0] == 0
+    with h5py.File("out/test_0000_sinogram.nxs") as file:
+        detector, source = (file[f"entry/instrument/{name}"] for name in ("detector", "source"))
+        assert source["distance"][()] == pytest.approx(-60 * 500e-9)
+        assert detector["x_pixel_size"][()] == pytest.approx(0.5 * 500e-9)
+        assert (detector["distance"][()], source["distance"].attrs["units"]) == (0, "m")
+    known = {"source_distance": (60.0,), "measured": (0.0, 1.0)}
+    series = find_import("tomo").rotation
+    assert series is not None
+    assert "NXtomo states it in m, and sampling is not known; choose --format npy" in find_unstated(
+        "nxtomo", known, series
+    )
+    assert "but none was" in find_unstated("dxfile", {"measured": (0.0, 0.0)}, series)
 
 
 LOST = {

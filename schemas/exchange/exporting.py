@@ -210,6 +210,8 @@ class _Export:
             suffix, write = rotation_export.WRITERS[self.kind]
             series = find_import(self.gallery.task).rotation
             assert series is not None
+            if lost := rotation_export.find_unstated(self.kind, known, series):
+                raise UserError(f"--format {self.kind}: sample {sample}: {lost}")
             yield f"{stem}{suffix}", write(value, card, series)
             return
         writer = WRITERS[self.kind]

@@ -14,13 +14,16 @@ import numpy as np
 
 from schemas.exchange.raw_data import RotationSeries
 from schemas.formats.export_metadata import ExportMetadata
-from schemas.formats.rotation_series.rotation_hdf5 import CARD, INVALID
+from schemas.formats.image import Known
+from schemas.formats.rotation_series.rotation_hdf5 import CARD, INVALID, MEASURED
 
 NM_PER_M = 1e9
 
 
 def nxtomo(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> bytes:
     """Return a sinogram as a NeXus file with the definition NXtomo.
+
+    A fan beam is stated as that of a detector at the axis, with the pixels that it has there.
 
     Args:
         values: (view, detector), line integrals.
@@ -43,10 +46,12 @@ def nxtomo(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> 
         detector["data"].attrs["units"] = "1"
         detector["image_key_control"] = keys
         detector["x_rotation_axis_pixel_position"] = known.get(series.axis, (0.0,))[0]
-        if width := known.get(series.pixel, (0.0,))[0]:
-            for name in ("x_pixel_size", "y_pixel_size"):
-                detector[name] = width / NM_PER_M
-                detector[name].attrs["units"] = "m"
+        if width := known.get(series.pixel, (0.0,))[0] / NM_PER_M:
+            size = width * known.get(series.magnification, (1.0,))[0]
+            _add_lengths(detector, x_pixel_size=size, y_pixel_size=size)
+            if distance := known.get(series.source, (0.0,))[0]:
+                _add_lengths(detector, distance=0.0)
+                _add_lengths(instrument["source"], distance=-width * distance)
         sample = _group(entry, "sample", "NXsample")
         sample["name"] = f"{card.split}_{card.sample}"
         sample["rotation_angle"] = np.concatenate([angles[:1], angles[:1], angles])
@@ -61,7 +66,7 @@ def nxtomo(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> 
 
 
 def dxfile(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> bytes:
-    """Return a sinogram as a DXfile (Scientific Data Exchange), the format of TomoPy.
+    """Return a sinogram as a DXfile (Scientific Data Exchange), the format of TomoPy, without views not measured.
 
     Args:
         values: (view, detector), line integrals.
@@ -69,20 +74,44 @@ def dxfile(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> 
         series: names of the parameters of views and geometry.
     """
 
+    known = card.known()
+    measured = _valid(known, series, len(values))
+
     def fill(file: h5py.File) -> None:
         exchange = file.create_group("exchange")
-        exchange["data"] = np.exp(-values.astype(np.float64))[:, None]
+        exchange["data"] = np.exp(-values[measured].astype(np.float64))[:, None]
+        exchange[MEASURED] = measured.astype(np.uint8)
         exchange["data_white"], exchange["data_dark"] = (
             np.ones((1, 1, values.shape[1])),
             np.zeros((1, 1, values.shape[1])),
         )
-        exchange["theta"] = np.rad2deg(np.array(card.known()[series.rotation]))
+        exchange["theta"] = np.rad2deg(np.array(known[series.rotation]))[measured]
         exchange["data"].attrs.update({"axes": "theta:y:x", "description": "transmission", "units": "1"})
         exchange["data_white"].attrs["axes"], exchange["data_dark"].attrs["axes"] = "theta_white:y:x", "theta_dark:y:x"
         exchange["theta"].attrs["units"] = "degrees"
         file["implements"] = "exchange"
 
     return _written(fill, card)
+
+
+def find_unstated(kind: str, known: Known, series: RotationSeries) -> str:
+    """Return a line about something of a sinogram that its file could not state; empty if there is nothing.
+
+    Args:
+        kind: the format, one of WRITERS.
+        known: parameters of the sample.
+        series: names of the parameters of views and geometry.
+    """
+    if kind == "dxfile" and not any(known.get(series.valid, (1.0,))):
+        return "a DXfile holds the views that were measured, but none was"
+    if not (distance := known.get(series.source, (0.0,))[0]):
+        return ""
+    fan = f"{series.source} is {distance:g}, but"
+    if kind == "dxfile":
+        return f"{fan} a DXfile can only hold a parallel beam; choose --format nxtomo"
+    if not known.get(series.pixel, (0.0,))[0]:
+        return f"{fan} NXtomo states it in m, and {series.pixel} is not known; choose --format npy"
+    return ""
 
 
 def find_lost(arrays: Mapping[str, np.ndarray], series: RotationSeries, first: int) -> str:
@@ -133,8 +162,15 @@ WRITERS: Mapping[str, tuple[str, Callable[[np.ndarray, ExportMetadata, RotationS
 }
 
 
-def _valid(known: Mapping[str, tuple[float, ...]], series: RotationSeries, views: int) -> np.ndarray:
+def _valid(known: Known, series: RotationSeries, views: int) -> np.ndarray:
     return np.asarray(np.array(known.get(series.valid, (1.0,) * views)) != 0)
+
+
+def _add_lengths(parent: h5py.Group, **lengths: float) -> None:
+    """Add datasets of lengths [m]."""
+    for name, length in lengths.items():
+        parent[name] = length
+        parent[name].attrs["units"] = "m"
 
 
 def _group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:

@@ -27,6 +27,7 @@ PROJECTION, FLAT, DARK, INVALID = 0, 1, 2, 3  # values of image_key
 ROTATION_AXES = ("theta", "rotation_angle", "rotation")
 LIBRARY_NAMES, LIBRARY_ANGLES = ("Images", "NImages"), "Angles"
 LIBRARY_ORDER = 0, 2, 1  # places of views, samples and pixels of the detector
+MEASURED = "measured"  # 1 for each view of an export that was measured; the others are left out
 CARD = "drybeam"  # attribute of the file that holds the metadata of an export
 
 
@@ -112,6 +113,11 @@ def _read_export(item: h5py.Dataset, card: ExportMetadata, stated: Stated) -> St
     if (key := find_sibling(item.parent, FRAME_KEYS)) is not None:
         values = values[~np.isin(key[...], (FLAT, DARK))]
     integrals = np.asarray(0.0 - np.log(values), np.float32)
+    if (measured := find_sibling(item.parent, MEASURED)) is not None:
+        seen = measured[...] != 0
+        whole = np.zeros((len(seen), *integrals.shape[1:]), np.float32)
+        whole[seen] = integrals
+        integrals = whole
     return replace(stated, values=integrals, axes=(), known=card.known(), exported=tuple(card.axes))
 
 
