@@ -29,6 +29,10 @@ import numpy as np
 
 from physics.arrays import Array, Real
 
+SAME_ANGLE = 1e-6  # [rad]; views that are nearer are the same
+USUAL_GAPS = 0.9  # quantile of the gaps between views that is taken as usual
+MAX_GAPS, MAX_GAP = 3.0, 0.99 * pi  # largest gap of a whole turn, in usual ones and [rad]
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
@@ -93,6 +97,18 @@ class Geometry:
             chosen: indices, a slice or a mask (view,).
         """
         return replace(self, angles=self.angles[chosen])
+
+
+def is_whole_turn(angles: np.ndarray) -> bool:
+    """Return True if views lie all around the object: no gap is much wider than most, or as wide as half a turn.
+
+    Args:
+        angles: of the views (view,) [rad], in any order.
+    """
+    places = np.sort(angles % (2 * pi))
+    gaps = np.diff(places, append=places[0] + 2 * pi)
+    usual = float(np.quantile(gaps[gaps > SAME_ANGLE], USUAL_GAPS, method="lower"))
+    return bool(gaps.max() < min(MAX_GAPS * usual, MAX_GAP))
 
 
 @lru_cache(maxsize=64)

@@ -22,6 +22,8 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.interpolate import CubicSpline
 
+from physics.tomography.geometry import is_whole_turn
+
 OVERSAMPLING = 4  # E(c) has the period of half the padded width: 2 widths, so centres off the detector are seen
 EXTRA_HARMONICS = 2  # angular harmonics beyond w R, where the Bessel functions have not yet vanished
 MAX_HARMONICS = 0.7  # highest angular harmonic as a share of the number of views
@@ -29,7 +31,8 @@ MIN_VIEWS = 4  # fewest views from which an axis is estimated
 MIN_PIXELS = 4  # fewest pixels of a detector on which an axis is looked for
 MAX_STEPS = 1.5  # opposite views are extrapolated over at most this many steps between views
 FAN_PASSES = 3  # the angles of a fan depend on its centre
-MIN_OVERLAP = 0.3  # shortest overlap of opposite views, as a share of the detector
+MIN_OVERLAP = 0.05  # shortest overlap of opposite views, as a share of the detector
+NOISE_SLOPE = 6.5  # 2 pi^2 / 3: mean square of the slope of noise, relative to that of a signal with the curvature 4
 MIN_SHARE = 0.25  # smallest share of views with an opposite one, if the object reaches beyond the detector
 MIN_CORRELATION = 0.9  # of opposite views, for a certain estimate
 MIN_MARGIN = 0.02  # difference to the next best correlation at another place, for a certain estimate
@@ -126,68 +129,102 @@ def _judge(estimate: RotationAxis, pairs: RotationAxis | None, width: int) -> Ro
 def from_consistency(sinogram: np.ndarray, angles: np.ndarray) -> RotationAxis:
     """Find the centre of a parallel beam by the consistency of all views: the minimum of E(c).
 
-    The uncertainty follows from the curvature of E(c) and its value at the minimum, as in least squares.
+    Rings, which are the same in all views, only change the mean of the views. Its share of E(c) is weighed by how well
+    it agrees with the centre that the rest of E(c) shows. The uncertainty follows from the curvature of E(c) and its
+    value at the minimum, as in least squares.
 
     Args:
         sinogram: (slice, angle, detector), line integrals of an object that is not truncated.
         angles: (angle,) [rad].
     """
     width = sinogram.shape[-1]
-    frequency, (a, b, d), freedom = _consistency_terms(sinogram, angles)
-
-    def error(centre: np.ndarray) -> np.ndarray:
-        phase = 2 * np.multiply.outer(centre, frequency)
-        return np.asarray(a.sum() + np.cos(phase) @ b + np.sin(phase) @ d)
-
+    frequency, whole, free = _consistency_terms(sinogram, angles)
     grid = np.arange(-width / 2, 3 * width / 2, 0.25)
-    values = error(grid)
-    best = int(values.argmin())
-    centre, curvature = _newton(float(grid[best]), frequency, b, d)
-    least = max(float(error(np.array([centre]))[0]), 0.0)
+    terms = _weigh_mean(whole, free, _minimum(grid, frequency, free)[0], frequency)
+    values = terms.errors(grid, frequency)
+    centre, curvature = _minimum(grid, frequency, terms)
+    least = max(float(terms.errors(np.array([centre]), frequency)[0]), 0.0)
     away = abs(grid - centre) > max(RIVAL_DISTANCE * width, 2)
-    spread = np.sqrt(2 * OVERSAMPLING * least / max(freedom, 1) / curvature) if curvature > 0 else np.inf
+    spread = np.sqrt(2 * OVERSAMPLING * least / max(whole.freedom, 1) / curvature) if curvature > 0 else np.inf
     doubt = ""
     if spread > MAX_UNCERTAINTY:
         doubt = f"the views fix the axis to no better than {spread:.1f} pixels"
-    elif float(values[away].min()) - least < MIN_RIVAL * OVERSAMPLING * least / max(freedom, 1):
+    elif float(values[away].min()) - least < MIN_RIVAL * OVERSAMPLING * least / max(whole.freedom, 1):
         doubt = f"an axis at {grid[away][values[away].argmin()]:.0f} fits nearly as well as one at {centre:.1f}"
     return RotationAxis(centre, max(float(spread), LEAST_UNCERTAINTY), doubt)
 
 
-def _consistency_terms(
-    sinogram: np.ndarray, angles: np.ndarray
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray], float]:
-    """Return the frequencies w [rad/pixel], the terms a, b, d of E(c), and the number of independent residuals."""
+@dataclass(frozen=True)
+class _Terms:
+    """E(c), and the number of independent residuals in it."""
+
+    a: np.ndarray  # (frequency,)
+    b: np.ndarray
+    d: np.ndarray
+    freedom: float
+
+    def plus(self, other: "_Terms", weight: float) -> "_Terms":
+        """Return a weighted sum."""
+        a, b, d = (self.a + weight * other.a, self.b + weight * other.b, self.d + weight * other.d)
+        return _Terms(a, b, d, self.freedom + weight * other.freedom)
+
+    def errors(self, centres: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+        """Return E(c)."""
+        phase = 2 * np.multiply.outer(centres, frequency)
+        return np.asarray(self.a.sum() + np.cos(phase) @ self.b + np.sin(phase) @ self.d)
+
+
+def _weigh_mean(whole: _Terms, free: _Terms, centre: float, frequency: np.ndarray) -> _Terms:
+    """Return E(c) with the share of the mean of the views as far as it is no less consistent than the rest."""
+    mean = whole.plus(free, -1.0)
+    own = _newton(centre, frequency, mean)[0]
+    noise = float(free.errors(np.array([centre]), frequency)[0]) / max(free.freedom, 1)
+    rings = float(mean.errors(np.array([own]), frequency)[0]) / max(mean.freedom, 1)
+    return free.plus(mean, min(max(noise, 0.0) / rings, 1.0) if rings > 0 else 1.0)
+
+
+def _minimum(grid: np.ndarray, frequency: np.ndarray, terms: _Terms) -> tuple[float, float]:
+    """Return the minimum of E(c), and the second derivative there."""
+    return _newton(float(grid[terms.errors(grid, frequency).argmin()]), frequency, terms)
+
+
+def _consistency_terms(sinogram: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, _Terms, _Terms]:
+    """Return the frequencies w [rad/pixel], E(c), and that part of it that the mean of the views does not change."""
     slices, views, width = sinogram.shape
     padded = OVERSAMPLING * width
     most = int(MAX_HARMONICS * views)
     count = min(int((most - EXTRA_HARMONICS) * padded / (np.pi * width)), padded // 2)
     index = np.arange(1, max(count, 1) + 1)
     frequency = 2 * np.pi * index / padded
-    orders = np.ceil(frequency * width / 2).astype(int) + EXTRA_HARMONICS
+    limits = np.ceil(frequency * width / 2).astype(int) + EXTRA_HARMONICS
     spectrum = rfft(sinogram, padded, axis=-1)[..., index]
-    parts = np.moveaxis(np.stack([spectrum.real, spectrum.imag]), 2, 0).reshape(views, -1)
-    whole = parts.reshape(views, 2, slices, -1)
-    terms, used = [], 0.0
-    for parity in (0, 1):
-        basis, order = _harmonics(angles, parity, int(orders.max()))
-        known = (basis.T @ parts).reshape(-1, 2, slices, len(index))
-        inside = order[:, None] <= orders
-        terms.append(
-            [
-                np.einsum("vsw,vsw->w", whole[:, i], whole[:, j])
-                - np.einsum("osw,osw,ow->w", known[:, i], known[:, j], inside)
-                for i, j in ((0, 0), (0, 1), (1, 1))
-            ]
-        )
-        used += float(slices * (views - inside.sum(axis=0)).clip(0).sum())
-    (err, eri, eii), (orr, ori, oii) = terms
-    return frequency, ((err + eii + orr + oii) / 2, (err - eii - orr + oii) / 2, ori - eri), used
+    parts = np.moveaxis(np.stack([spectrum.real, spectrum.imag]), 2, 0).reshape(views, 2, slices, -1)
+    even, odd = (np.arange(parity, int(limits.max()) + 1, 2) for parity in (0, 1))
+    (err, eri, eii), even_freedom = _residuals(parts, angles, even, limits)
+    found = []
+    for orders in (odd, np.insert(odd, 0, 0)):
+        (orr, ori, oii), freedom = _residuals(parts, angles, orders, limits)
+        sums = (err + eii + orr + oii) / 2, (err - eii - orr + oii) / 2, ori - eri
+        found.append(_Terms(*sums, even_freedom + freedom))
+    return frequency, found[0], found[1]
 
 
-def _harmonics(angles: np.ndarray, parity: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return an orthonormal basis of the even or odd angular harmonics on these angles, and the order of each."""
-    orders = np.arange(parity, highest + 1, 2)
+def _residuals(
+    parts: np.ndarray, angles: np.ndarray, orders: np.ndarray, limits: np.ndarray
+) -> tuple[list[np.ndarray], float]:
+    """Return the power of real and imaginary parts outside of angular harmonics up to a limit, and their freedom."""
+    basis, order = _harmonics(angles, orders)
+    known = (basis.T @ parts.reshape(len(parts), -1)).reshape(-1, *parts.shape[1:])
+    inside = order[:, None] <= limits
+    powers = [
+        np.einsum("vsw,vsw->w", parts[:, i], parts[:, j]) - np.einsum("osw,osw,ow->w", known[:, i], known[:, j], inside)
+        for i, j in ((0, 0), (0, 1), (1, 1))
+    ]
+    return powers, float(parts.shape[2] * (len(parts) - inside.sum(axis=0)).clip(0).sum())
+
+
+def _harmonics(angles: np.ndarray, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an orthonormal basis of angular harmonics of some orders on these angles, and the order of each."""
     columns = [part(m * angles) for m in orders for part in ((np.cos, np.sin) if m else (np.cos,))]
     of_each = np.repeat(orders, [2 if m else 1 for m in orders])
     most = min(len(angles), len(columns))
@@ -195,13 +232,13 @@ def _harmonics(angles: np.ndarray, parity: int, highest: int) -> tuple[np.ndarra
     return basis, of_each[:most]
 
 
-def _newton(start: float, frequency: np.ndarray, b: np.ndarray, d: np.ndarray) -> tuple[float, float]:
+def _newton(start: float, frequency: np.ndarray, terms: _Terms) -> tuple[float, float]:
     """Return the minimum of E(c) near a grid point, by Newton's method, and the second derivative there."""
     centre = start
     for _ in range(8):
         cosine, sine = np.cos(2 * frequency * centre), np.sin(2 * frequency * centre)
-        slope = float((2 * frequency * (d * cosine - b * sine)).sum())
-        curvature = float((-4 * frequency**2 * (b * cosine + d * sine)).sum())
+        slope = float((2 * frequency * (terms.d * cosine - terms.b * sine)).sum())
+        curvature = float((-4 * frequency**2 * (terms.b * cosine + terms.d * sine)).sum())
         if curvature <= 0:
             break
         centre = float(np.clip(centre - slope / curvature, start - 0.5, start + 0.5))
@@ -220,6 +257,8 @@ def from_opposite_views(sinogram: np.ndarray, angles: np.ndarray, source_distanc
         The estimate; None if no two views are opposite.
     """
     width = sinogram.shape[-1]
+    if is_whole_turn(angles):  # opposite views have the same mean, so that rings can be left out with it
+        sinogram = sinogram - sinogram.mean(axis=-2, keepdims=True)
     found = _from_pairs(sinogram, angles, np.zeros(width))
     for _ in range(FAN_PASSES if source_distance else 0):
         centre = (width - 1) / 2 if found is None else found.centre
@@ -239,7 +278,9 @@ def _from_pairs(sinogram: np.ndarray, angles: np.ndarray, fan: np.ndarray) -> Ro
     best = int(np.where(allowed, correlation, -np.inf).argmax())
     centre, peak, curvature = _peak(places, correlation, best)
     away = abs(places - centre) > max(RIVAL_DISTANCE * width, 2)
-    spread = float(np.sqrt(2 * max(1 - peak, 0.0) / (count[best] * curvature))) if curvature > 0 else np.inf
+    loss = max(1 - peak, 0.0)
+    noise = 2 * loss / curvature * (1 + NOISE_SLOPE * loss / curvature) if curvature > 0 else np.inf
+    spread = float(np.sqrt(2 * noise / count[best]))
     rivals = _local_maxima(correlation) & away & allowed
     doubt = ""
     if peak < MIN_CORRELATION or spread > MAX_UNCERTAINTY:

@@ -38,6 +38,37 @@ def test_uncertainty_covers_the_error_of_noisy_views(name: str) -> None:
     assert 0.1 < np.sqrt(np.mean(np.square(errors))) < 2.5
 
 
+@pytest.mark.parametrize(("noise", "rings"), [(0.003, 0.03), (0.02, 0.05), (0.05, 0.0)])
+def test_uncertainty_covers_the_error_of_views_with_rings(noise: float, rings: float) -> None:
+    """Of the certain estimates, at least 90 % lie within two standard deviations, and all within five."""
+    rng, errors = np.random.default_rng(0), []
+    for angles in (angle_sets(60)[name] for name in ("half", "both ends", "golden", "full", "golden full")):
+        for index in range(24):
+            centre = 47.5 + rng.uniform(-12, 12)
+            exact = sinogram(angles, 96, centre, smooth=index % 2 == 0)
+            stripes = rings * rng.standard_normal(96)
+            found = find_axis(exact + exact.max() * (stripes + noise * rng.standard_normal(exact.shape)), angles)
+            if found.certain:
+                errors.append(abs(found.centre - centre) / found.uncertainty)
+    assert len(errors) > 60
+    assert max(errors) < 5
+    assert np.mean(np.array(errors) <= 2) >= 0.9
+
+
+@pytest.mark.parametrize("name", ["full", "golden full"])
+@pytest.mark.parametrize("overlap", [0.06, 0.1, 0.2])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_half_acquisition(name: str, overlap: float, noise: float) -> None:
+    """The axis lies near an end of the detector, so that opposite views share few pixels."""
+    angles, rng = angle_sets(180)[name], np.random.default_rng(0)
+    width = round(100 / (1 - overlap / 2))
+    cut = sinogram(angles, 200, 99.3)[:, :width]
+    for views, centre in ((cut, 99.3), (cut[:, ::-1], width - 1 - 99.3)):
+        found = find_axis(views + noise * cut.max() * rng.standard_normal(cut.shape), angles)
+        assert found.certain
+        assert found.centre == pytest.approx(centre, abs=max(4 * found.uncertainty, 0.05))
+
+
 def test_the_two_methods_agree_without_sharing_anything() -> None:
     angles = angle_sets(60)["full"]
     exact = sinogram(angles, 101, 44.2, smooth=True)[None]
