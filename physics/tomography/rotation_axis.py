@@ -177,9 +177,7 @@ class _Terms:
 def _weigh_mean(whole: _Terms, free: _Terms, centre: float, frequency: np.ndarray) -> _Terms:
     """Return E(c) with the share of the mean of the views as far as it is no less consistent than the rest."""
     mean = whole.plus(free, -1.0)
-    own = _newton(centre, frequency, mean)[0]
-    noise = float(free.errors(np.array([centre]), frequency)[0]) / max(free.freedom, 1)
-    rings = float(mean.errors(np.array([own]), frequency)[0]) / max(mean.freedom, 1)
+    noise, rings = (float(one.errors(np.array([centre]), frequency)[0]) / max(one.freedom, 1) for one in (free, mean))
     return free.plus(mean, min(max(noise, 0.0) / rings, 1.0) if rings > 0 else 1.0)
 
 
