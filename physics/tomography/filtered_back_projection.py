@@ -28,7 +28,7 @@ from physics.arrays import Array, Real
 from physics.compiled import compiled
 from physics.tomography.geometry import Geometry
 from physics.tomography.projection import in_lanes
-from physics.tomography.view_weights import covers_turn, line_shares, view_weights
+from physics.tomography.view_weights import line_shares, view_weights
 
 # Windows as functions of the frequency, relative to the Nyquist frequency (0 to 1).
 WINDOWS: Mapping[str, Callable[[Real], Real]] = {
@@ -91,13 +91,12 @@ def filtered_back_projection_adjoint(
 
 
 def _widened(geometry: Geometry) -> Geometry:
-    """Return rays of a detector that reaches as far on both sides of the axis, where every line was measured twice.
+    """Return the rays of a detector that reaches as far from the axis on both sides.
 
-    Filtered projections reach beyond the end of the detector. Where the other side measured the lines there, this part
-    belongs to the sum.
+    Filtered projections reach beyond the end of the detector, and where the rays from the other side measured the lines
+    there, this part belongs to the sum.
     """
-    border = ceil(2 * abs(geometry.axis_offset)) if covers_turn(geometry.angles) else 0
-    return replace(geometry, detectors=geometry.detectors + 2 * border)
+    return replace(geometry, detectors=geometry.detectors + 2 * ceil(2 * abs(geometry.axis_offset)))
 
 
 def _with_border(sinogram: Array, wide: Geometry) -> Array:

@@ -56,11 +56,6 @@ def is_covered(angles: Array, wanted: Array, circle: float = 2 * pi) -> np.ndarr
     return covered
 
 
-def covers_turn(angles: Array) -> bool:
-    """Return True if views (view,) [rad] measured every line from both sides."""
-    return not _is_missing(_gaps(np.sort(angles % (2 * pi)), 2 * pi), 2 * pi).any()
-
-
 def line_shares(geometry: Geometry) -> Real:
     """Return the share of each ray in the weight of its line, (view, detector): 1 where no other ray measured it.
 
@@ -95,7 +90,7 @@ def _depth(angles: Array, wanted: Array) -> Real:
     """
     views = np.sort(angles % (2 * pi))
     gaps = _gaps(views, 2 * pi)
-    usual = _usual_gap(gaps, 2 * pi)
+    usual = min(_usual_gap(gaps, 2 * pi), pi)
     missing = np.flatnonzero(_is_missing(gaps, 2 * pi))
     if not missing.size:
         return np.ones_like(wanted)

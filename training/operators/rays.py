@@ -4,7 +4,7 @@ The functions take the fields that describe rays (`RAYS`), which may differ from
 the dimensions of sinogram and image. Rows of sinograms that were not measured are 0, and do not count.
 
 On a CPU they call the compiled code of `physics`, which takes a tenth of the time of the same sums in XLA. On other
-devices, and on several, `project` and its transpose are sums in XLA; filtered back projection goes through the host.
+devices, and on several, the sums are made in XLA; the host computes only the weights of filtered back projection.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def project(image: Array, fields: Arrays, sizes: Sizes) -> Array:
     Returns:
         (sample, view, detector), 0 in views that were not measured.
     """
-    return _linear(_sums(sizes), _sums(sizes, backwards=True), fields, image)
+    return _linear("project", "back_project", fields, sizes, image)
 
 
 def back_project(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
@@ -45,7 +45,7 @@ def back_project(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
         fields: `RAYS`.
         sizes: lengths of the dimensions.
     """
-    return _linear(_sums(sizes, backwards=True), _sums(sizes), fields, sinogram)
+    return _linear("back_project", "project", fields, sizes, sinogram)
 
 
 def filtered_back_projection(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
@@ -58,32 +58,45 @@ def filtered_back_projection(sinogram: Array, fields: Arrays, sizes: Sizes) -> A
         fields: `RAYS`.
         sizes: lengths of the dimensions.
     """
-    there, back = (partial(_on_host, name, sizes) for name in ("inverse", "inverse_adjoint"))
-    return _linear(there, back, fields, sinogram)
+    return _linear("inverse", "inverse_adjoint", fields, sizes, sinogram)
 
 
-def _linear(there: Callable[..., Array], back: Callable[..., Array], fields: Arrays, values: Array) -> Array:
-    """Apply a linear function of `values` whose transpose is known."""
+def _linear(name: str, transposed: str, fields: Arrays, sizes: Sizes, values: Array) -> Array:
+    """Apply a linear function of `values` whose transpose is known, both by their names in `_function`."""
+    there, back = _function(name, sizes), _function(transposed, sizes)
     rays = tuple(fields[name] for name in RAYS)
     made: Array = linear_call(lambda r, x: there(x, *r), lambda r, x: back(x, *r), rays, values.astype(jnp.float32))
     return made
 
 
-def _sums(sizes: Sizes, *, backwards: bool = False) -> Callable[..., Array]:
-    """Return `project` or its transpose, as a function of values and rays."""
-    host = partial(_on_host, "back_project" if backwards else "project", sizes)
-    device = partial(_back_project_on_device if backwards else _project_on_device, sizes)
+def _function(name: str, sizes: Sizes) -> Callable[..., Array]:
+    """Return a function of values and rays, for the device that runs it."""
+    sums = _invert_on_device if name.startswith("inverse") else _project_on_device
+    host, device = partial(_on_host, name, sizes), partial(sums, sizes)
+    if name in ("back_project", "inverse_adjoint"):
+        device = partial(_transpose, sums, sizes, name)
     if jax.device_count() > 1:
         return device
     return lambda x, *rays: jax.lax.platform_dependent(x, *rays, cpu=host, default=device)
 
 
+def _transpose(function: Callable[..., Array], sizes: Sizes, name: str, values: Array, *rays: Array) -> Array:
+    """Apply the transpose of a function on the device, whose argument has the shape of the result of `name`."""
+    argument = jax.ShapeDtypeStruct(_shape(name, sizes, len(values)), jnp.float32)
+    made: Array = jax.linear_transpose(lambda x: function(sizes, x, *rays), argument)(values)[0]
+    return made
+
+
+def _shape(name: str, sizes: Sizes, samples: int) -> tuple[int, ...]:
+    """Return the shape of the result of a function."""
+    dims = ("view", "detector") if name in ("project", "inverse_adjoint") else ("y", "x")
+    return samples, *(sizes[dim] for dim in dims)
+
+
 def _on_host(name: str, sizes: Sizes, values: Array, *rays: Array) -> Array:
     """Call a function of `physics` outside of XLA, by its name in `_run_on_host`."""
-    dims = ("view", "detector") if name in ("project", "inverse_adjoint") else ("y", "x")
-    shape = (len(values), *(sizes[dim] for dim in dims))
     run = partial(_run_on_host, name, dict(sizes))
-    result = jax.ShapeDtypeStruct(shape, jnp.float32)
+    result = jax.ShapeDtypeStruct(_shape(name, sizes, len(values)), jnp.float32)
     made: Array = jax.pure_callback(run, result, values, *rays, vmap_method="sequential")
     return made
 
@@ -107,7 +120,7 @@ def _run_on_host(name: str, sizes: Sizes, *arrays: Array) -> np.ndarray:
     }
     values, *rays = (np.asarray(array) for array in arrays)
     to_sinogram = name in ("project", "inverse_adjoint")
-    made = np.zeros((len(values), *((sizes["view"], sizes["detector"]) if to_sinogram else shape)), np.float32)
+    made = np.zeros(_shape(name, sizes, len(values)), np.float32)
     for rows, seen, geometry, known in samples_by_rays(sizes["detector"], *rays):
         if to_sinogram:
             made[np.ix_(rows, np.flatnonzero(seen))] = functions[name](values[rows], geometry, known)
@@ -119,13 +132,6 @@ def _run_on_host(name: str, sizes: Sizes, *arrays: Array) -> np.ndarray:
 def _project_on_device(sizes: Sizes, image: Array, *rays: Array) -> Array:
     """Integrate images along rays, sample by sample, as `physics.tomography.projection` does."""
     return jax.vmap(partial(_project_one, sizes["detector"]))(image, *rays)
-
-
-def _back_project_on_device(sizes: Sizes, sinogram: Array, *rays: Array) -> Array:
-    images = jax.ShapeDtypeStruct((len(sinogram), sizes["y"], sizes["x"]), jnp.float32)
-    transpose = jax.linear_transpose(lambda image: _project_on_device(sizes, image, *rays), images)
-    made: Array = transpose(sinogram)[0]
-    return made
 
 
 def _project_one(
@@ -164,3 +170,60 @@ def _project_one(
     sums = jax.lax.fori_loop(0, size, add_row, jnp.zeros(turn.shape, jnp.float32))
     made: Array = sums / abs(along) * (measured != 0)[:, None]
     return made
+
+
+def _invert_on_device(sizes: Sizes, sinogram: Array, *rays: Array) -> Array:
+    """Reconstruct images as `physics.tomography.filtered_back_projection` does, sample by sample."""
+    result = jax.ShapeDtypeStruct(sinogram.shape, jnp.float32)
+    weights = jax.pure_callback(partial(_weigh_on_host, dict(sizes)), result, *rays, vmap_method="sequential")
+    return jax.vmap(partial(_invert_one, sizes))(sinogram * weights, *rays)
+
+
+def _weigh_on_host(sizes: Sizes, *rays: Array) -> np.ndarray:
+    """Return the weights of rays (sample, view, detector)."""
+    from physics.tomography.filtered_back_projection import weights_by_sample
+    from physics.tomography.geometry import samples_by_rays
+
+    arrays = [np.asarray(array) for array in rays]
+    weights = np.zeros((len(arrays[0]), sizes["view"], sizes["detector"]), np.float32)
+    for rows, seen, geometry, known in samples_by_rays(sizes["detector"], *arrays):
+        weights[np.ix_(rows, np.flatnonzero(seen))] = weights_by_sample(geometry, known)
+    return weights
+
+
+def _invert_one(
+    sizes: Sizes,
+    weighted: Array,
+    angle: Array,
+    measured: Array,
+    axis_offset: Array,
+    pitch: Array,
+    source_distance: Array,
+) -> Array:
+    """Filter a weighted sinogram, and spread it view by view."""
+    from physics.tomography.filtered_back_projection import ramp
+
+    detectors = sizes["detector"]
+    size = 4 * detectors  # filtered projections reach up to a width of the detector beyond its ends
+    frequency = jnp.arange(size // 2 + 1) / (size / 2) / jnp.minimum(pitch, 1)
+    window = jnp.where(frequency <= 1, (1 + jnp.cos(jnp.pi * frequency)) / 2, 0)
+    factor = jnp.asarray(ramp(size), jnp.float32) / pitch * window
+    filtered = jnp.fft.irfft(jnp.fft.rfft(weighted, size, axis=-1) * factor, size, axis=-1)
+    y, x = (jnp.arange(sizes[dim]) - (sizes[dim] - 1) / 2 for dim in ("y", "x"))
+    nearness = jnp.where(source_distance > 0, 1 / jnp.where(source_distance > 0, source_distance, 1), 0)
+    border = jnp.ceil(2 * abs(axis_offset))
+    middle = (detectors - 1) / 2 + axis_offset
+
+    def add_view(image: Array, view: tuple[Array, Array]) -> tuple[Array, None]:
+        turn, line = view
+        cosine, sine = jnp.cos(turn), jnp.sin(turn)
+        magnified = 1 / (1 + (y[:, None] * cosine - x * sine) * nearness)
+        position = (x * cosine + y[:, None] * sine) * magnified / pitch + middle
+        inside = (position >= -border) & (position <= detectors - 1 + border) & (magnified > 0)
+        left = jnp.floor(position).astype(jnp.int32)
+        weight = position - left
+        between = (1 - weight) * line[left % size] + weight * line[(left + 1) % size]
+        return image + jnp.where(inside, between * magnified**2, 0), None
+
+    image, _ = jax.lax.scan(add_view, jnp.zeros((len(y), len(x)), jnp.float32), (angle, filtered))
+    return image
