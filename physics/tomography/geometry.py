@@ -23,7 +23,7 @@ so the ray (t, s) is found in view t + g at u = D tan g, sin g = s / D.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import inf, pi
+from math import hypot, inf, pi
 
 import numpy as np
 
@@ -82,6 +82,17 @@ class Geometry:
         """Angle [rad] after which the views repeat: pi for a parallel beam, 2 pi for a fan beam."""
         return pi if self.is_parallel else 2 * pi
 
+    @property
+    def radius(self) -> float:
+        """Radius [pixel] of the disc about the axis that is measured: up to the nearer end of the detector.
+
+        If the views cover a whole turn, the farther end sees what the nearer one does not. If the axis does not fall on
+        the detector, no disc is measured, and this is also the radius up to the farther end.
+        """
+        ends = [(self.detectors / 2 + side * self.axis_offset) * self.pitch for side in (-1, 1)]
+        u = max(ends) if min(ends) <= 0 or is_whole_turn(self.angles) else min(ends)
+        return u if self.is_parallel else u / hypot(1, u / self.source_distance)
+
     def rays(self) -> tuple[Real, Real]:
         """Return the angles t [rad] and positions s [pixel] of all rays, (view, detector) each."""
         u: Real = self.positions
@@ -112,14 +123,15 @@ def is_whole_turn(angles: np.ndarray) -> bool:
 
 
 @lru_cache(maxsize=64)
-def field_of_view(size: int) -> np.ndarray:
+def field_of_view(size: int, radius: float = inf) -> np.ndarray:
     """Return True for pixels whose middle lies within the disc that touches the edges of the image, (y, x).
 
     Args:
         size: pixels of the image along each side.
+        radius: largest radius of the disc.
     """
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    inside: np.ndarray = np.hypot(y, x) <= size / 2
+    inside: np.ndarray = np.hypot(y, x) <= min(size / 2, radius)
     inside.flags.writeable = False
     return inside
 

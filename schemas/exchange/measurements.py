@@ -112,7 +112,7 @@ def measure(
     columns |= _raster_positions(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
     columns = inputs | columns | found.arrays
     if one:
-        columns = {**one.constants(chosen, sizes), **columns}
+        columns = {**one.constants(chosen, sizes, columns), **columns}
     columns |= how.complete(columns, found.known) if how.complete else {}
     sources = [SourceFile(name=one.path.name, sha256=sha256_of(one.path)) for _, f in reads for one in f]
     whole = {task.window} if task.window and not task[task.window].optional else set()

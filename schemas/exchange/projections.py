@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from physics.tomography.geometry import field_of_view
-from physics.tomography.rotation_axis import RotationAxis, find_axis
+from physics.tomography.axis_line import fit_line
+from physics.tomography.geometry import Geometry, field_of_view, is_whole_turn, samples_by_rays
+from physics.tomography.rotation_axis import LEAST_UNCERTAINTY, find_axis
 from schemas.exchange.line_integrals import AXES, Corrections, Series, correct, rows_read
 from schemas.exchange.raw_data import Files, Preparation, Prepared, PreparedSample
 from schemas.exchange.targets import IMAGE, MASK, Frames, Placement, find_doubts, place, read_frames
@@ -23,6 +24,7 @@ GEOMETRY = ("axis_offset", "pitch", "source_distance")  # parameters that can be
 LENGTHS = ("source_to_axis", "source_to_detector", "detector_pixel")
 ANGLE_DIGITS = 10  # decimal digits of turned angles [rad]: equal views of several scans have equal bits
 MAX_AXES = 32  # largest number of rows for each of which an axis is looked for
+MIN_CERTAIN = 0.5  # share of these rows that must show it, to find a tilt and to leave out wrong ones
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,11 @@ def _prepare_series(
     if offsets:
         centres = [middle + offsets[row % len(offsets)] for row in range(len(views))]
     else:
-        centres, unsure = _centres(whole[:, seen], whole_angles[seen], settings.center, known["source_distance"][0])
+        distance, stated = known["source_distance"][0], beside.get("stated_axis")
+        place = middle + float(stated.values[0]) if stated else None
+        centres, unsure = _centres(whole[:, seen], whole_angles[seen], settings, distance, place)
+    if "half" in beside and beside["half"].values[0] and not is_whole_turn(chosen):
+        more.append("warning: the file states a half acquisition (field_of_view), but the views cover no whole turn")
     turn = -float(np.rad2deg(chosen[0])) if settings.turn == "start" else settings.turn
     if not complete or settings.turn == "start":
         more.append(_report_views(np.rad2deg(chosen), len(angles), settings, turn))
@@ -270,53 +276,65 @@ def _in_pixels(known: Known, pixel: float) -> Known:
 
 
 def image_sizes(settings: Corrections, sizes: Mapping[str, int], known: Known) -> dict[str, int]:
-    """Return the number of pixels of the image along each side: as set, or else as wide as the detector.
+    """Return the number of pixels of the image along each side: as set, or else as wide as what is measured.
+
+    This is the width of the detector; in a whole turn, twice the distance from the axis to its farther end.
 
     Args:
         settings: the settings.
         sizes: lengths of the dimensions of the sinograms.
         known: parameters of a sample.
     """
-    size = settings.image_size or max(round(sizes["detector"] * known.get("pitch", (1.0,))[0]), 1)
+    pitch, width = known.get("pitch", (1.0,))[0], sizes["detector"]
+    size = settings.image_size or max(round(width * pitch), 1)
+    if not settings.image_size and "angle" in known:
+        rest = (known.get(name, (0.0,))[0] for name in ("axis_offset", "source_distance"))
+        seen = np.array(known.get("measured", (1.0,) * len(known["angle"]))) != 0
+        if seen.any() and is_whole_turn(angles := np.array(known["angle"])[seen]):
+            size = max(size, round(2 * Geometry(angles, width, pitch, *rest).radius))
     return {"y": size, "x": size}
 
 
 def _centres(
-    views: np.ndarray, angles: np.ndarray, given: float | None, source_distance: float
+    views: np.ndarray, angles: np.ndarray, settings: Corrections, source_distance: float, stated: float | None
 ) -> tuple[list[float], list[str]]:
     """Return the centre of rotation of each row, and what is said about it.
 
-    A row without a certain centre takes that of all rows.
+    A centre that the file states is that of a motor. It is used only if the views do not show theirs.
     """
-    rows, width = len(views), views.shape[-1]
-    if given is not None:
+    rows, width = np.arange(len(views)), views.shape[-1]
+    if (given := settings.center) is not None:
         if not 0 <= given <= width - 1:
             raise ValueError(f"center = {given:g}: must lie on the detector, 0 to {width - 1}; give --set center=")
-        return [given] * rows, []
-    chosen = views[np.unique(np.linspace(0, rows - 1, min(rows, MAX_AXES)).astype(int))]
-    joint = find_axis(chosen, angles, source_distance)
-    alone = [find_axis(view, angles, source_distance) for view in views] if 1 < rows <= MAX_AXES else [joint] * rows
-    found = [one if one.certain else joint for one in alone]
-    return [one.centre for one in found], [_report(joint, found)]
+        return [given] * len(rows), []
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_AXES)).astype(int))
+    joint = find_axis(views[chosen], angles, source_distance)
+    alone = [find_axis(views[row], angles, source_distance) for row in chosen] if len(rows) > 1 else [joint]
+    if np.mean([one.certain for one in alone]) >= MIN_CERTAIN:
+        line = fit_line(chosen, alone)
+    elif joint.certain:
+        line = fit_line(chosen[:1], [joint])
+    else:
+        used, whose = (joint.centre, "") if stated is None else (stated, ", which the file states,")
+        doubt = f"warning: the centre of rotation is not certain ({joint.doubt}); {used:.2f}{whose} is used"
+        return [used] * len(rows), [f"{doubt}: check it, and give --set center="]
+    centres = line.centres(rows)
+    uncertainty = max(float(line.uncertainties(rows).max()), LEAST_UNCERTAINTY)
+    note = f"centre of rotation {centres.mean():.2f} +- {uncertainty:.2f} pixels"
+    note += f", {centres[0]:.2f} in the first to {centres[-1]:.2f} in the last row" if line.tilt else ""
+    note += f"; the file states {stated:.2f}" if stated is not None else ""
+    return centres.tolist(), [note]
 
 
-def _report(joint: RotationAxis, found: Sequence[RotationAxis]) -> str:
-    """Return a line about the centre of rotation, a warning if it is not certain."""
-    if not joint.certain:
-        return (
-            f"warning: the centre of rotation is not certain ({joint.doubt}); {joint.centre:.2f} is used: "
-            "check it, and give --set center="
-        )
-    centres = [one.centre for one in found]
-    uncertainty = max(joint.uncertainty, float(np.std(centres)))
-    rows = f", {min(centres):.2f} to {max(centres):.2f} in its rows" if np.ptp(centres) > 0.01 else ""
-    return f"centre of rotation {joint.centre:.2f} +- {uncertainty:.2f} pixels{rows}"
-
-
-def _view(settings: Corrections, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+def _view(settings: Corrections, sizes: Mapping[str, int], columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the field of view: the square, or the disc that is measured in all samples and touches no edge."""
     shape = sizes["y"], sizes["x"]
-    inside = field_of_view(shape[0]) if settings.field_of_view == "disc" else np.ones(shape)
-    return {"field_of_view": inside.astype(np.float32)}
+    if settings.field_of_view == "square":
+        return {"field_of_view": np.ones(shape, np.float32)}
+    names = ("angle", "measured", "axis_offset", "pitch", "source_distance")
+    groups = samples_by_rays(sizes["detector"], *(columns[name] for name in names))
+    radius = min((rays.radius for _, seen, rays, _ in groups if seen.any()), default=np.inf)
+    return {"field_of_view": field_of_view(shape[0], radius).astype(np.float32)}
 
 
 PREPARATION = Preparation(

@@ -45,7 +45,8 @@ class Preparation:
     # A function of the settings, the lengths of the dimensions of the input and the parameters of a sample. It returns
     # the lengths of the dimensions of the targets.
     lengths: Callable[[Any, Mapping[str, int], Known], Mapping[str, int]]
-    # A function of the settings and of the lengths of all dimensions. It returns fields without a sample axis.
-    constants: Callable[[Any, Mapping[str, int]], Mapping[str, np.ndarray]]
+    # A function of the settings, of the lengths of all dimensions, and of the fields and parameters of all samples. It
+    # returns fields without a sample axis.
+    constants: Callable[[Any, Mapping[str, int], Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
     # A function of the settings and the axes in the files. It returns the rows that are read of the input.
     rows: Callable[[Any, Sequence[str]], Rows]

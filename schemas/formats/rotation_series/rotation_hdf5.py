@@ -17,6 +17,7 @@ import numpy as np
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.hdf5_links import find_sibling, text_of, texts_of
 from schemas.formats.image import LINE_INTEGRALS, Beside, Rows, index_rows
+from schemas.formats.pixel_sizes import nanometres
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
@@ -28,6 +29,8 @@ ROTATION_AXES = ("theta", "rotation_angle", "rotation")
 LIBRARY_NAMES, LIBRARY_ANGLES = ("Images", "NImages"), "Angles"
 LIBRARY_ORDER = 0, 2, 1  # places of views, samples and pixels of the detector
 MEASURED = "measured"  # 1 for each view of an export that was measured; the others are left out
+PIXEL_WIDTH = "x_pixel_size"
+STATED_AXIS = "x_rotation_axis_pixel_position"  # from the middle; some programs count it from the first pixel
 CARD = "drybeam"  # attribute of the file that holds the metadata of an export
 
 
@@ -143,7 +146,28 @@ def _read_nxtomo(path: Path, item: h5py.Dataset, key: np.ndarray, stated: Stated
             raise UserError(f"{path}: {len(values)} angles for {len(key)} frames; give one for each frame")
         chosen = values[key == PROJECTION] if len(values) == len(key) else values
         beside["rotation"] = Beside(chosen, text_of(angles, "units"))
-    return replace(stated, values=stated.values[key == PROJECTION], beside=beside)
+    if (axis := _number(item, STATED_AXIS)) is not None:
+        middle = (item.shape[-1] - 1) / 2
+        beside["stated_axis"] = Beside(np.array([axis if abs(axis) <= middle else axis - middle]))
+    if (view := find_sibling(item.parent, "field_of_view")) is not None and view.size == 1:
+        beside["half"] = Beside(np.array([float(b"half" in np.asarray(view[...], bytes).item().lower())]))
+    width = _pixel_width(item)
+    known = {**stated.known, **({"sampling_x": (width,)} if width else {})}
+    return replace(stated, values=stated.values[key == PROJECTION], beside=beside, known=known)
+
+
+def _number(item: h5py.Dataset, name: str) -> float | None:
+    """Return a number beside the frames of a detector."""
+    stored = find_sibling(item.parent, name)
+    number = float(stored[...].reshape(-1)[0]) if stored and stored.size == 1 and stored.dtype.kind in "iuf" else np.nan
+    return number if np.isfinite(number) else None
+
+
+def _pixel_width(item: h5py.Dataset) -> float | None:
+    """Return the width of a pixel of the detector [nm]; None if it is not stated in a unit of length."""
+    width, stored = _number(item, PIXEL_WIDTH), find_sibling(item.parent, PIXEL_WIDTH)
+    scale = nanometres(text_of(stored, "units")) if stored else None
+    return width * scale if width and scale and width > 0 else None
 
 
 def _find_angles(item: h5py.Dataset) -> h5py.Dataset | None:
