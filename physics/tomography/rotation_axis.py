@@ -49,7 +49,7 @@ class RotationAxis:
     """An estimate of the centre of rotation."""
 
     centre: float  # [pixel], from the middle of pixel 0
-    uncertainty: float  # standard deviation [pixel]; not below half the difference of the two methods
+    uncertainty: float  # standard deviation [pixel]; not below what the difference of the two methods shows
     doubt: str = ""  # reason for which the estimate is not certain; empty: it is certain
     share: float = 1.0  # share of the views that have been used
 
@@ -114,7 +114,7 @@ def _judge(estimate: RotationAxis, pairs: RotationAxis | None, width: int) -> Ro
         best = estimate
     elif abs(pairs.centre - estimate.centre) <= max(MAX_DISAGREEMENT, 3 * estimate.uncertainty):
         first = pairs if pairs.uncertainty < estimate.uncertainty or not estimate.certain else estimate
-        spread = abs(pairs.centre - estimate.centre) / 2
+        spread = abs(pairs.centre - estimate.centre) / 2**0.5  # standard deviation of one, if both err alike
         best = RotationAxis(first.centre, max(first.uncertainty, spread))
     else:
         text = f"opposite views show {pairs.centre:.2f}, the consistency of all views {estimate.centre:.2f}"

@@ -319,7 +319,8 @@ def _centres(
         doubt = f"warning: the centre of rotation is not certain ({joint.doubt}); {used:.2f}{whose} is used"
         return [used] * len(rows), [f"{doubt}: check it, and give --set center="]
     centres = line.centres(rows)
-    uncertainty = max(float(line.uncertainties(rows).max()), LEAST_UNCERTAINTY)
+    shared = joint.uncertainty if joint.certain else LEAST_UNCERTAINTY  # errors of a method are those of all rows
+    uncertainty = max(float(line.uncertainties(rows).max()), shared)
     note = f"centre of rotation {centres.mean():.2f} +- {uncertainty:.2f} pixels"
     note += f", {centres[0]:.2f} in the first to {centres[-1]:.2f} in the last row" if line.tilt else ""
     note += f"; the file states {stated:.2f}" if stated is not None else ""
