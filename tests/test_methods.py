@@ -221,10 +221,12 @@ def test_the_end_of_the_values_tried_is_reported_if_the_error_falls_towards_it(s
     grid: tuning.Grid = {"size": (1, 10, 100), "word": ("a", "b")}
     errors: tuning.Errors = {(size, word): share**i for i, size in enumerate(grid["size"]) for word in grid["word"]}
     best: dict[str, Value] = {"size": 100, "word": "b"}
-    assert tuning._is_at_edge("size", best, grid, errors)
-    assert not tuning._is_at_edge("word", best, grid, errors)
-    assert not tuning._is_at_edge("size", {**best, "size": 10}, grid, errors)
-    assert not tuning._is_at_edge("size", best, grid, dict.fromkeys(errors, 1.0))
+    free = Setting("a number", "1", (1, 2))
+    assert tuning._is_at_edge("size", free, best, grid, errors)
+    assert not tuning._is_at_edge("size", Setting("a number", "1", (1, 2), maximum=100), best, grid, errors)
+    assert not tuning._is_at_edge("word", free, best, grid, errors)
+    assert not tuning._is_at_edge("size", free, {**best, "size": 10}, grid, errors)
+    assert not tuning._is_at_edge("size", free, best, grid, dict.fromkeys(errors, 1.0))
 
 
 def test_settings_can_be_given(generate: Command, infer: Command) -> None:

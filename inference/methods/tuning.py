@@ -119,7 +119,7 @@ def tune(
         metric=rank,
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
-        edges=[key for key in best if _is_at_edge(key, best, grid, errors)],
+        edges=[key for key in best if _is_at_edge(key, method.settings[key], best, grid, errors)],
         dataset=dataset,
     )
 
@@ -310,10 +310,12 @@ def _mean_error(errors: np.ndarray) -> float:
     return float(defined.mean()) if len(defined) else math.inf
 
 
-def _is_at_edge(key: str, best: Settings, grid: Grid, errors: Errors) -> bool:
-    """Return True if a number is the first or last of the values tried, and the error still falls towards it."""
+def _is_at_edge(key: str, setting: Setting, best: Settings, grid: Grid, errors: Errors) -> bool:
+    """Return True if a number is the first or last value tried, no limit of the setting, and the error falls there."""
     values = grid[key]
     if len(values) < 3 or isinstance(best[key], str) or best[key] not in (values[0], values[-1]):
+        return False
+    if best[key] in (setting.minimum, setting.maximum):
         return False
     within = values[1] if best[key] == values[0] else values[-2]
     here, inside = (errors[tuple({**best, key: value}.values())] for value in (best[key], within))
