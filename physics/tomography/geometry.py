@@ -29,9 +29,10 @@ import numpy as np
 
 from physics.arrays import Array, Real
 
-SAME_ANGLE = 1e-6  # [rad]; views that are nearer are the same
-USUAL_GAPS = 0.9  # quantile of the gaps between views that is taken as usual
-MAX_GAPS, MAX_GAP = 3.0, 0.99 * pi  # largest gap of a whole turn, in usual ones and [rad]
+SAME_VIEW = 1e-6  # views that are nearer, as a share of the circle, are the same
+USUAL_GAPS = 0.9  # share of the gaps between views that are at most as wide as the usual one
+MISSING_GAP = 4  # a gap that is so many times the usual one was not measured,
+WIDEST_GAP = 0.495  # nor one that is so wide, as a share of the circle
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,15 +112,43 @@ class Geometry:
 
 
 def is_whole_turn(angles: np.ndarray) -> bool:
-    """Return True if views lie all around the object: no gap is much wider than most, or as wide as half a turn.
+    """Return True if views (view,) [rad] lie all around the object, so that lines are measured from both sides."""
+    return not missing_gaps(gaps_between(np.sort(angles % (2 * pi)), 2 * pi), 2 * pi).any()
+
+
+def gaps_between(views: Real, circle: float) -> Real:
+    """Return the distances of views to the next one on a circle, (view,).
 
     Args:
-        angles: of the views (view,) [rad], in any order.
+        views: angles in rising order, (view,).
+        circle: angle after which views repeat.
     """
-    places = np.sort(angles % (2 * pi))
-    gaps = np.diff(places, append=places[0] + 2 * pi)
-    usual = float(np.quantile(gaps[gaps > SAME_ANGLE], USUAL_GAPS, method="lower"))
-    return bool(gaps.max() < min(MAX_GAPS * usual, MAX_GAP))
+    gaps: Real = np.diff(views, append=views[0] + circle)
+    return gaps
+
+
+def usual_gap(gaps: Real, circle: float) -> float:
+    """Return the gap that nine tenths of the gaps between different views do not exceed.
+
+    Repeated views and random choices of views make many gaps smaller than the step of the scan.
+
+    Args:
+        gaps: (view,).
+        circle: angle after which views repeat.
+    """
+    different = np.sort(gaps[gaps > SAME_VIEW * circle])
+    return float(different[int(USUAL_GAPS * (len(different) - 1))]) if len(different) else circle
+
+
+def missing_gaps(gaps: Real, circle: float) -> np.ndarray:
+    """Return True for gaps that were not measured: more than `MISSING_GAP` usual ones, or about half the circle.
+
+    Args:
+        gaps: (view,).
+        circle: angle after which views repeat.
+    """
+    missing: np.ndarray = gaps > min(MISSING_GAP * usual_gap(gaps, circle), WIDEST_GAP * circle)
+    return missing
 
 
 @lru_cache(maxsize=64)

@@ -1,8 +1,8 @@
 """Weights of views and rays in sums over angles, for views that lie anywhere, and the ranges that were measured.
 
 Conventions are those of `physics.tomography.geometry`. Angles lie on a circle: the views of a parallel beam repeat
-after half a turn, those of a fan beam after a whole turn. A gap between neighbouring views of more than `MISSING_GAP`
-times the usual gap, or of more than half the circle, is a range that was not measured.
+after half a turn, those of a fan beam after a whole turn. Wide gaps between neighbouring views were not measured
+(`missing_gaps`).
 
 A ray (t, u) and the opposite ray, which measured the same line from the other side at -u, share the weight of the line
 as c^2 : c'^2 (Noo, Defrise, Clackdoyle and Kudo, Phys. Med. Biol. 47 (2002) 2525, eq. 40). c is the product of the
@@ -15,9 +15,8 @@ from math import pi
 import numpy as np
 
 from physics.arrays import Array, Real
-from physics.tomography.geometry import Geometry
+from physics.tomography.geometry import Geometry, gaps_between, missing_gaps, usual_gap
 
-MISSING_GAP = 4
 REPEATED = 0.25  # views that are closer than this share of the usual gap count as one view that was repeated
 
 
@@ -30,9 +29,9 @@ def view_weights(geometry: Geometry) -> Real:
     """
     circle = geometry.period
     order = np.argsort(geometry.angles % circle, kind="stable")
-    gaps = _gaps(geometry.angles[order] % circle, circle)
-    usual = _usual_gap(gaps, circle)
-    gaps = np.where(_is_missing(gaps, circle), usual, gaps)
+    gaps = gaps_between(geometry.angles[order] % circle, circle)
+    usual = usual_gap(gaps, circle)
+    gaps = np.where(missing_gaps(gaps, circle), usual, gaps)
     shares = (gaps + np.roll(gaps, 1)) / 2
     place = np.cumsum(np.roll(gaps, 1) > REPEATED * usual)
     place %= max(place[-1], 1)  # the last views may repeat the first ones
@@ -50,9 +49,9 @@ def is_covered(angles: Array, wanted: Array, circle: float = 2 * pi) -> np.ndarr
         circle: angle after which views repeat [rad].
     """
     views = np.sort(angles % circle)
-    gaps = _gaps(views, circle)
+    gaps = gaps_between(views, circle)
     before = np.searchsorted(views, wanted % circle, side="right") - 1  # -1: between the last view and the first
-    covered: np.ndarray = ~_is_missing(gaps, circle)[before]
+    covered: np.ndarray = ~missing_gaps(gaps, circle)[before]
     return covered
 
 
@@ -89,9 +88,9 @@ def _depth(angles: Array, wanted: Array) -> Real:
     It is 0 outside of the measured ranges, and 1 if no range of the turn is missing.
     """
     views = np.sort(angles % (2 * pi))
-    gaps = _gaps(views, 2 * pi)
-    usual = min(_usual_gap(gaps, 2 * pi), pi)
-    missing = np.flatnonzero(_is_missing(gaps, 2 * pi))
+    gaps = gaps_between(views, 2 * pi)
+    usual = min(usual_gap(gaps, 2 * pi), pi)
+    missing = np.flatnonzero(missing_gaps(gaps, 2 * pi))
     if not missing.size:
         return np.ones_like(wanted)
     starts = views[(missing + 1) % len(views)] - usual / 2
@@ -99,24 +98,3 @@ def _depth(angles: Array, wanted: Array) -> Real:
     after = (wanted[..., None] - starts) % (2 * pi)
     depth: Real = np.maximum(after / lengths * (1 - after / lengths), 0).max(axis=-1)
     return depth
-
-
-def _gaps(views: Real, circle: float) -> Real:
-    """Return the distance of sorted views (view,) to the next one on the circle, (view,)."""
-    gaps: Real = np.diff(views, append=views[0] + circle)
-    return gaps
-
-
-def _usual_gap(gaps: Real, circle: float) -> float:
-    """Return the gap that nine tenths of the gaps between different views do not exceed.
-
-    Repeated views and random choices of views make many gaps smaller than the step of the scan.
-    """
-    different = np.sort(gaps[gaps > 1e-6 * circle])
-    return float(different[int(0.9 * (len(different) - 1))]) if len(different) else circle
-
-
-def _is_missing(gaps: Real, circle: float) -> np.ndarray:
-    """Return True for the gaps (view,) that were not measured."""
-    missing: np.ndarray = gaps > min(MISSING_GAP * _usual_gap(gaps, circle), circle / 2)
-    return missing
