@@ -57,7 +57,7 @@ masks=()
 for disc in ta tb tc td; do masks+=(mask="$challenge/training/htc2022_${disc}_full_recon_fbp_seg.mat"); done
 for level in 1 2 3 4 5 6 7; do
   length=${lengths[level - 1]} disc=$challenge/test_a/htc2022_0${level}a
-  generate "${discs[@]}" measured.length="$length" --seed 1 --n 0 --validation $((tuned / 2)) --test 0 \
+  generate "${discs[@]}" measured.length="$length" --seed 1 --n 0 --validation $((tuned / 4)) --test 0 \
     --out "$out/tuning-$length.zarr"
   measured "a-$length" "$out/tuning-$length.zarr" "${disc}_limited.mat" mask="${disc}_recon_fbp_seg.mat" --set log=taken
   measured "t-$length" "$out/a-$length" "${training[@]}" "${masks[@]}" --set log=taken range="0:$length" ranges=12
