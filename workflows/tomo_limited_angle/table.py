@@ -46,7 +46,7 @@ def official_score(folder: Path, challenge: Path, level: int, method: str) -> fl
 def mean_score(folder: Path, length: int, method: str) -> float:
     """Return the mean correlation of the discs of the training set."""
     found = json.loads((folder / f"t-{length}/metrics.json").read_text())["methods"][method]
-    return float(found["scores"]["mcc"]["mean"])
+    return float(found["metrics"]["mcc"]["mean"])
 
 
 if __name__ == "__main__":
