@@ -40,7 +40,7 @@ def test_uncertainty_covers_the_error_of_noisy_views(name: str) -> None:
 
 @pytest.mark.parametrize(("noise", "rings"), [(0.003, 0.03), (0.02, 0.05), (0.05, 0.0)])
 def test_uncertainty_covers_the_error_of_views_with_rings(noise: float, rings: float) -> None:
-    """Of the certain estimates, at least 90 % lie within two standard deviations, and all within five."""
+    """At least 90 % of the certain estimates lie within two standard deviations, and all within five."""
     rng, errors = np.random.default_rng(0), []
     for angles in (angle_sets(60)[name] for name in ("half", "both ends", "golden", "full", "golden full")):
         for index in range(24):
