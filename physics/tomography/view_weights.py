@@ -40,18 +40,17 @@ def view_weights(geometry: Geometry) -> Real:
     return weights
 
 
-def is_covered(angles: Array, wanted: Array, circle: float = 2 * pi) -> np.ndarray:
-    """Return True where an angle lies between neighbouring views that are no further apart than usual.
+def is_covered(angles: Array, wanted: Array) -> np.ndarray:
+    """Return True where an angle lies between views that are no further apart than usual, on a whole turn.
 
     Args:
         angles: of the views (view,) [rad], in any order.
         wanted: angles of any shape [rad].
-        circle: angle after which views repeat [rad].
     """
-    views = np.sort(angles % circle)
-    gaps = gaps_between(views, circle)
-    before = np.searchsorted(views, wanted % circle, side="right") - 1  # -1: between the last view and the first
-    covered: np.ndarray = ~missing_gaps(gaps, circle)[before]
+    views = np.sort(angles % (2 * pi))
+    missing = missing_gaps(gaps_between(views, 2 * pi), 2 * pi)
+    before = np.searchsorted(views, wanted % (2 * pi), side="right") - 1  # -1: between the last view and the first
+    covered: np.ndarray = ~missing[before]
     return covered
 
 
