@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
 case $size in
   tiny) samples=1000 tests=40 tuned=16 epochs=4 pixels=64 network=(model.patch=2 model.widening=1,2,4) ;;
-  cpu) samples=20000 tests=100 tuned=16 epochs=1 pixels=256 network=(model.patch=4 model.widening=1,4,4,4) ;;
+  cpu) samples=20000 tests=50 tuned=8 epochs=1 pixels=256 network=(model.patch=4 model.widening=1,4,4,4) ;;
   full) samples=100000 tests=500 tuned=32 epochs=20 pixels=256 network=(model.patch=4 model.width=64 model.widening=1,2,4,4 model.blocks=2) ;;
   *) echo "usage: $0 tiny|cpu|full [folder] [challenge]" >&2; exit 2 ;;
 esac
@@ -57,7 +57,7 @@ masks=()
 for disc in ta tb tc td; do masks+=(mask="$challenge/training/htc2022_${disc}_full_recon_fbp_seg.mat"); done
 for level in 1 2 3 4 5 6 7; do
   length=${lengths[level - 1]} disc=$challenge/test_a/htc2022_0${level}a
-  generate "${discs[@]}" measured.length="$length" --seed 1 --n 0 --validation $((tuned / 4)) --test 0 \
+  generate "${discs[@]}" measured.length="$length" --seed 1 --n 0 --validation 4 --test 0 \
     --out "$out/tuning-$length.zarr"
   measured "a-$length" "$out/tuning-$length.zarr" "${disc}_limited.mat" mask="${disc}_recon_fbp_seg.mat" --set log=taken
   measured "t-$length" "$out/a-$length" "${training[@]}" "${masks[@]}" --set log=taken range="0:$length" ranges=12
