@@ -251,7 +251,7 @@ def _summary_lines(
         place = " of the other dataset" if tuned.dataset else ""
         yield f"tuned on {samples} of {tuned.split}{place}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
         if tuned.samples < MIN_TUNING_SAMPLES:
-            yield f"warning: tuned on only {samples}; generate more with --validation N"
+            yield f"warning: tuned on only {samples}; with more {tuned.split} samples the choice would be safer"
         for key in tuned.edges:
             beyond = "is the smallest or largest value tried, so a value beyond it may be better"
             yield f"the best {key} {beyond}: --set {key}=..."

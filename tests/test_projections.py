@@ -165,7 +165,22 @@ def test_exchanged_axes_are_found(order: tuple[int, ...], named: str, log: str, 
     np.save("p.npy", rows.transpose(order))
     code, said, err = dataset("import", "--task", "tomo", "--from", "p.npy", "--set", "angles=0:176", f"log={log}")
     assert code == (2 if "look exchanged" in err else 0)
-    assert f"the axes {named} look exchanged: name all in the order of the file: --axes angle" in said + err
+    right = ",".join(np.array(["angle", "sample", "detector"])[list(order)])
+    told = f"the axes {named} look exchanged: name all in the order of the file, such as --axes {right}"
+    assert told in said + err
+    assert imported(dataset, "--from", "p.npy", "--axes", right, "--set", "angles=0:176", "log=taken", "--overwrite")
+
+
+def test_the_axes_of_a_transposed_sinogram_are_named(dataset: Command) -> None:
+    """What the message says works."""
+    np.save("p.npy", P[:, 0].T)
+    _, said, err = dataset("import", "--task", "tomo", "--from", "p.npy", "--set", "angles=0:176", "log=taken")
+    assert "name all in the order of the file, such as --axes detector,angle" in said + err
+    arrays, said = imported(
+        dataset, "--from", "p.npy", "--axes", "detector,angle", "--set", "angles=0:176", "log=taken", "--overwrite"
+    )
+    assert arrays["sinogram"].shape == (1, VIEWS, WIDTH)
+    assert "exchanged" not in said
 
 
 @pytest.mark.parametrize(
@@ -191,6 +206,9 @@ DAMAGED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "angles": ({"angles": np.arange(44.0)}, (), "44 angles for 45 views (angle 45, sample 3, detector 64); give one"),
     "transposed": ({"data": np.moveaxis(COUNTS, 0, 2)}, (), "its axis detector has this length: transposed?"),
     "rad": ({"angles": np.rad2deg(ANGLES) * 20, "units": "rad"}, (), "angles over 3520 rad: must be less than 4 turns"),
+    "no unit": ({"angles": 20 * DEGREES, "units": ""}, (), "angles over 3520 without a unit: must be less"),
+    "alike": ({"angles": 0 * DEGREES + 7}, (), "all 45 angles are 7; give one angle per view"),
+    "one angle": ({}, ("angles=0:0",), "angles = 0:0: all 45 views would be alike; give the first and the last angle"),
     "half a turn": ({"angles": np.linspace(0, 180, VIEWS), "units": "rad"}, (), "angles over 180 rad: must be less"),
     "turn": ({"angles": np.linspace(0, 6.28, VIEWS)}, (), "angles over 6.28 degrees look like rad; correct the unit"),
     "degrees": ({"angles": ANGLES}, (), "degrees look like rad; correct the unit"),
@@ -203,6 +221,8 @@ DAMAGED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "rings": ({}, ("rings=magic",), "rings = magic: must be one of none, sorting, columns"),
     "background": ({}, ("background=40",), "background of 40 pixels at each end; must be 1 to 32"),
     "log taken": ({}, ("log=taken",), "flat frames: for counts, but the logarithm has been taken (log=taken, or"),
+    "letters": ({}, ("angels=0:180",), "angels: no such setting or parameter; did you mean angles?"),
+    "source": ({}, ("rows=1:2", "source_distance=40"), "source_distance = 40 pixels of the image: the source must"),
     "name": ({}, ("ring=columns",), "ring: no such setting or parameter; did you mean rings?"),
 }  # fmt: skip
 
@@ -224,7 +244,8 @@ def test_files_that_do_not_fit_together(dataset: Command) -> None:
     assert "images of 3 x 63 and 3 x 64 pixels; give images of one size" in said
     assert "is a folder; give the files in it" in mistake(dataset, "--from", "folder")
     assert "no such file" in mistake(dataset, "--from", "folder/*.tif")
-    assert "states no angles; give --set angles=0:180" in mistake(dataset, "--from", "a.tif")
+    said = mistake(dataset, "--from", "a.tif")
+    assert "states no angles; give the first and the last in degrees, both included: --set angles=0:180" in said
 
 
 @pytest.mark.parametrize("what", ["dark frames", "zingers=true"])

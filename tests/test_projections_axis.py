@@ -114,3 +114,23 @@ def test_a_half_acquisition_needs_a_whole_turn(dataset: Command) -> None:
         with h5py.File("a.nxs", "a") as file:
             del file["entry/instrument/detector/field_of_view"]
     assert Path("Half.zarr").exists()
+
+
+@pytest.mark.parametrize(("turn", "stated", "told"), [
+    (360, 180, "the first and the last view are alike, as after a whole turn: are the angles 0:360?"),
+    (180, 360, "the last view is the mirror image of the first, as after half a turn: are the angles 0:180?"),
+    (360, 360, ""),
+    (180, 180, ""),
+])  # fmt: skip
+def test_half_a_turn_stated_as_a_whole_one_is_told(turn: int, stated: int, told: str, dataset: Command) -> None:
+    integrals = sinogram(np.deg2rad(np.linspace(0, turn, 61)), WIDTH, 33.0)[:, None]
+    scan("a.h5", integrals / integrals.max(), np.linspace(0, stated, 61))
+    _, said = imported(dataset, "--from", "a.h5")
+    assert told in said
+    assert ("are the angles" in said) == bool(told)
+
+
+def test_line_integrals_that_no_beam_survives_are_told(dataset: Command) -> None:
+    np.save("p.npy", 30 * P[:, 0] / P[:, 0].max())
+    _, said = imported(dataset, "--from", "p.npy", "--set", "angles=0:176", "log=taken")
+    assert "warning: line integrals up to 30, of which no beam would be left: are these counts (log=take)" in said

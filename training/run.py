@@ -36,7 +36,7 @@ from schemas.runtime.publish import (
     sweep,
     sweep_removed,
 )
-from schemas.task import Task
+from schemas.task import Task, find_task
 from training import losses
 from training.contract import fields_read, find_learn, find_model
 from training.crop import Crop, plan_crop
@@ -176,6 +176,11 @@ def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
+            if unknown[0] in {field.name for field in find_task(task.name).fields}:
+                raise UserError(
+                    f"{option} {unknown[0]}: the dataset does not hold it; generate can store it (generate --task "
+                    f"{task.name} --describe)"
+                )
             raise UserError(f"{option} {unknown[0]}: unknown to {task.name}{suggestion(unknown[0], known)}")
     if told := [name for name in recipe.targets if name in recipe.scalars]:
         raise UserError(f"--target {told[0]}: is also in scalars, which the network receives; remove it there")
@@ -197,8 +202,8 @@ def _parameter_ranges(data: Path, features: Features) -> dict[str, list[tuple[fl
     """
     task, found = features.task, {}
     fields = {field.name: field for field in task.fields if not task.spatial(field)}
-    for name in dict.fromkeys(fields_read(features.learn.scalar_parts.values())):
-        if name in fields:
+    for name in dict.fromkeys([*fields_read(features.learn.scalar_parts.values()), *features.reads]):
+        if name in fields and fields[name].role == "parameter" and fields[name].dtype.startswith("float"):
             values = read_column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
             found[name] = list(zip(values.min(0).tolist(), values.max(0).tolist(), strict=True))
     return found

@@ -29,6 +29,7 @@ from schemas.task import SAMPLE, Field
 MAX_COLUMNS = 4  # number of panels in a row
 MAX_POINTS = 4096  # maximum number of predicted values that are drawn against the exact values
 LARGE_UNITS = {"mm": 1e6, "\N{MICRO SIGN}m": 1e3}  # [nm]
+NYQUIST = 0.5  # [cycles/pixel]
 PANEL_WIDTH = 3.6  # width of a panel beside others [inch]
 MIN_LOG_RATIO = 10  # errors are drawn on a logarithmic axis if the largest mean exceeds the lowest by this factor
 MAX_DECIMAL_RATIO = 200  # a logarithmic axis over a larger range has powers of ten as labels
@@ -179,6 +180,8 @@ def _resolution_text(result: Result, store: ScoredPredictions) -> str:
     if not np.isfinite(mean):
         return "undefined"
     width, length = _pixel_width(result) or (1.0, "pixel")
+    if low == high >= NYQUIST:
+        return f"at most {three_digits(width / mean)} {plain(length)}"
     ends = f", {three_digits(width / high)} to {three_digits(width / low)}" if low > 0 else ""
     return f"{three_digits(width / mean)} {plain(length)}{ends}"
 

@@ -20,6 +20,7 @@ from schemas.runtime.settings import Settings, setting
 
 AXES = ("angle", "sample", "detector")
 END = 0.02  # share of the detector at each end that is taken as air, if no flat frame shows the beam
+MAX_LINE_INTEGRAL = 20.0  # the transmission is then 2e-9, which no detector measures
 CLEAR = 0.25  # the ends are bright or dark if they lie within this share of the range from its end
 
 
@@ -119,7 +120,8 @@ def _line_integrals(
     """Return line integrals (row, angle, detector), after flat and dark frames, outliers and dead columns."""
     counts = np.asarray(series.values, np.float32)
     corrections.find_missing_columns(np.moveaxis(counts, 1, 0))
-    notes = [f"warning: {_exchanged(axes)}"] if (axes := corrections.find_exchanged_axes(counts)) else []
+    axes = corrections.find_exchanged_axes(counts)
+    notes = [f"warning: {_exchanged(axes, counts.shape[1])}"] if axes else []
     shape = counts.shape[1:]
     flats, darks = (_frames(beside.get(name), shape, settings) for name in ("flat", "dark"))
     if settings.zingers:
@@ -147,6 +149,11 @@ def _line_integrals(
         notes = [*notes, f"{int(dead.sum())} dead columns of the detector are filled: {shown}"]
         values = corrections.fill_columns(values, dead)
     if taken:
+        if not series.final and (highest := float(np.nanmax(values))) > MAX_LINE_INTEGRAL:
+            notes.append(
+                f"warning: line integrals up to {highest:.3g}, of which no beam would be left: are these counts "
+                "(log=take), or scaled values?"
+            )
         return np.asarray(values, np.float32), notes
     lowest = corrections.LOWEST_TRANSMISSION
     if dark := int((values < lowest).sum()):
@@ -154,10 +161,12 @@ def _line_integrals(
     return corrections.line_integrals(values), notes
 
 
-def _exchanged(axes: tuple[str, str]) -> str:
-    """Return a line about axes that seem to be exchanged."""
+def _exchanged(axes: tuple[str, str], rows: int) -> str:
+    """Return a line about axes that seem to be exchanged, with those that would be right."""
     first, second = ("sample" if name == "row" else name for name in axes)
-    return f"the axes {first} and {second} look exchanged: name all in the order of the file: --axes {','.join(AXES)}"
+    names = AXES if rows > 1 else (AXES[0], AXES[2])
+    right = ",".join({first: second, second: first}.get(name, name) for name in names)
+    return f"the axes {first} and {second} look exchanged: name all in the order of the file, such as --axes {right}"
 
 
 def _frames(found: Beside | None, shape: tuple[int, ...], settings: Corrections) -> np.ndarray | None:
@@ -190,7 +199,7 @@ def _without_flats(values: np.ndarray, settings: Corrections) -> tuple[np.ndarra
             axes = corrections.find_exchanged_axes(values)
             raise ValueError(
                 "neither bright nor dark air at the ends of the detector shows whether the logarithm has been taken; "
-                + (_exchanged(axes) if axes else "give --set log=take or log=taken")
+                + (_exchanged(axes, values.shape[1]) if axes else "give --set log=take or log=taken")
             )
         log = "take" if bright else "taken"
         notes.append(f"the ends of the detector are {'bright: ' if bright else 'dark: no '}logarithm is taken")

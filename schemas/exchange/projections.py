@@ -15,7 +15,7 @@ from physics.tomography.rotation_axis import LEAST_UNCERTAINTY, find_axis
 from schemas.exchange.line_integrals import AXES, Corrections, Series, correct, rows_read
 from schemas.exchange.raw_data import Files, Preparation, Prepared, PreparedSample
 from schemas.exchange.targets import IMAGE, MASK, Frames, Placement, find_doubts, place, read_frames
-from schemas.exchange.view_angles import DEGREE, read_angles, select_views
+from schemas.exchange.view_angles import DEGREE, doubt_turn, read_angles, select_views
 from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
 from schemas.runtime.errors import UserError
@@ -128,9 +128,10 @@ def _add_targets(
             flip = origin.flip
             fields[name] = place(name, path, values, replace(how, turn=origin.turn), flip=flip)
             how = replace(how, size=len(fields[name]))
-            before = f"{path.name}: {name} of {' x '.join(map(str, values.shape))} pixels"
-            flipped = ", upside down, since y points up in the file" if flip else ""
-            notes.append(f"{before} is stored with {how.size} x {how.size}{flipped}")
+            if flip or values.shape != (how.size,) * 2:
+                before = f"{path.name}: {name} of {' x '.join(map(str, values.shape))} pixels"
+                flipped = ", upside down, since y points up in the file" if flip else ""
+                notes.append(f"{before} is stored with {how.size} x {how.size}{flipped}")
     for index in sorted({0, len(samples) - 1}) if frames else ():
         origin = origins[index]
         flip, there = origin.flip, replace(how, turn=origin.turn)
@@ -174,9 +175,10 @@ def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str], settings
 def _order(path: Path, values: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return an array with the axes angle, row, detector."""
     if values.ndim != len(names) or sorted(names) not in (sorted(AXES), sorted((AXES[0], AXES[2]))):
+        form = ",".join(AXES if values.ndim == 3 else (AXES[0], AXES[2]))
         raise UserError(
             f"{path}: shape {values.shape} with the axes {','.join(names)}; name them in the order of the file (angle, "
-            f"detector and, for several rows, sample): --axes {','.join(AXES)}"
+            f"detector and, for several rows, sample), such as --axes {form}"
         )
     if values.dtype.kind not in "biuf":
         raise UserError(f"{path}: holds {values.dtype}; give intensities or line integrals")
@@ -219,6 +221,8 @@ def _prepare_series(
         whole, seen, _ = correct(series, beside, settings)
         whole_angles = angles
     seen = seen.all(axis=0)
+    if not known["source_distance"][0]:
+        notes += doubt_turn(whole[:, seen][:: max(len(whole) // MAX_AXES, 1)], whole_angles[seen])
     unsure: list[str] = []
     if offsets:
         centres = [middle + offsets[row % len(offsets)] for row in range(len(views))]
@@ -292,6 +296,12 @@ def image_sizes(settings: Corrections, sizes: Mapping[str, int], known: Known) -
         seen = np.array(known.get("measured", (1.0,) * len(known["angle"]))) != 0
         if seen.any() and is_whole_turn(angles := np.array(known["angle"])[seen]):
             size = max(size, round(2 * Geometry(angles, width, pitch, *rest).radius))
+    distance = known.get("source_distance", (0.0,))[0]
+    if 0 < distance <= (reach := size / 2**0.5):
+        raise UserError(
+            f"source_distance = {distance:g} pixels of the image: the source must lie outside of the image, beyond "
+            f"{reach:.1f}; give it in pixels, or make the image smaller with image_size="
+        )
     return {"y": size, "x": size}
 
 
@@ -316,6 +326,11 @@ def _centres(
         line = fit_line(chosen[:1], [joint])
     else:
         used, whose = (joint.centre, "") if stated is None else (stated, ", which the file states,")
+        if not 0 <= used <= width - 1:
+            raise ValueError(
+                f"no centre of rotation is found on the detector, 0 to {width - 1} ({joint.doubt}); if these are "
+                "projections, give --set center="
+            )
         doubt = f"warning: the centre of rotation is not certain ({joint.doubt}); {used:.2f}{whose} is used"
         return [used] * len(rows), [f"{doubt}: check it, and give --set center="]
     centres = line.centres(rows)

@@ -15,6 +15,8 @@ MAX_RADIANS = 2.1 * np.pi  # angles up to this value are taken as rad, if no uni
 MAX_TURNS = 4  # largest range of angles in turns
 ROUNDING = 1e-3  # degree; an end of a range that falls on a view includes it
 TURN_TOLERANCE = 0.02  # relative difference below which a range is that of half a turn or a turn
+ALIKE = 0.9  # correlation of two views above which they are the same view
+UNLIKE = 0.05  # by so much it must exceed that of another way to compare them
 
 
 def read_angles(path: Path, shape: tuple[int, ...], given: str, found: Beside | None) -> tuple[np.ndarray, list[str]]:
@@ -30,10 +32,18 @@ def read_angles(path: Path, shape: tuple[int, ...], given: str, found: Beside | 
         ValueError: there are no angles, or their number or unit is wrong.
     """
     if given:
-        degrees = np.linspace(*_numbers("angles", given, "FIRST:LAST", "0:180"), shape[0])
+        first, last = _numbers("angles", given, "FIRST:LAST", "0:180")
+        if first == last and shape[0] > 1:
+            raise ValueError(
+                f"angles = {given}: all {shape[0]} views would be alike; give the first and the last angle"
+            )
+        degrees = np.linspace(first, last, shape[0])
         return degrees * DEGREE, _doubt_unit(degrees, "degrees", "rad")
     if found is None:
-        raise ValueError("states no angles; give --set angles=0:180 (degrees, both included) or --from rotation=FILE")
+        raise ValueError(
+            "states no angles; give the first and the last in degrees, both included: --set angles=0:180 for half a "
+            "turn, angles=0:360 for a whole turn; or --from rotation=FILE"
+        )
     values = np.asarray(found.values, np.float64).reshape(-1)
     if len(values) != shape[0]:
         names = ("angle", "sample", "detector")
@@ -43,6 +53,10 @@ def read_angles(path: Path, shape: tuple[int, ...], given: str, found: Beside | 
         raise ValueError(f"{len(values)} angles for {shape[0]} views ({axes}); give one angle per view{hint}")
     if not np.isfinite(values).all():
         raise ValueError("some angles are not finite numbers; correct them, or leave these views out")
+    if len(values) > 1 and not np.ptp(values):
+        raise ValueError(
+            f"all {len(values)} angles are {values[0]:g}; give one angle per view, or --set angles=FIRST:LAST"
+        )
     return _to_radians(values, found.unit)
 
 
@@ -81,6 +95,31 @@ def select_views(angles: np.ndarray, part: str, every: int = 1, first: int = 0) 
     return index[first::every], chosen[first::every]
 
 
+def doubt_turn(views: np.ndarray, angles: np.ndarray) -> list[str]:
+    """Return a warning if the views of a parallel beam end as after another turn than their angles state.
+
+    After half a turn the last view is the mirror image of the first one, after a whole turn it is the same.
+
+    Args:
+        views: (row, view, detector).
+        angles: of the views [rad].
+    """
+    span = float(np.ptp(angles)) / np.pi
+    stated = next((turns for turns in (1, 2) if abs(span - turns) < TURN_TOLERANCE * turns), 0)
+    if not stated or len(angles) < 3:
+        return []
+    ends = views[:, [int(angles.argmin()), int(angles.argmax())]].astype(float)
+    first, last = (ends - ends.mean(axis=(0, 2), keepdims=True)).swapaxes(0, 1)
+    size = float(np.sqrt((first**2).sum() * (last**2).sum())) or 1.0
+    same = float((first * last).sum()) / size
+    mirrored = float(np.sum([np.convolve(*rows) for rows in zip(first, last, strict=True)], axis=0).max()) / size
+    if stated == 1 and same > max(ALIKE, mirrored + UNLIKE):
+        return ["warning: the first and the last view are alike, as after a whole turn: are the angles 0:360?"]
+    if stated == 2 and mirrored > max(ALIKE, same + UNLIKE):
+        return ["warning: the last view is the mirror image of the first, as after half a turn: are the angles 0:180?"]
+    return []
+
+
 def _numbers(name: str, text: str, form: str, example: str) -> tuple[float, float]:
     """Return the two numbers of a text such as 0:180."""
     first, colon, last = text.partition(":")
@@ -100,6 +139,11 @@ def _to_radians(values: np.ndarray, unit: str) -> tuple[np.ndarray, list[str]]:
     span = float(np.ptp(values))
     if not name:
         scale = 1.0 if float(abs(values).max()) <= MAX_RADIANS else DEGREE
+        if span * scale > MAX_TURNS * 2 * np.pi:
+            raise ValueError(
+                f"angles over {span:g} without a unit: must be less than {MAX_TURNS} turns, in degrees or rad; convert "
+                "them, or give --set angles=FIRST:LAST"
+            )
         note = f"warning: angles from {values.min():g} to {values.max():g} without a unit are taken as "
         return values * scale, [note + ("rad" if scale == 1.0 else "degrees")]
     if scale is None:

@@ -171,8 +171,9 @@ def choose_array(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
     images = [name for name, shape in shapes.items() if is_image(shape)]
     found = images if len(shapes) > 1 else list(shapes)
     if len(found) != 1:
+        found.sort(key=lambda name: -math.prod(shapes[name]))
         there = ", ".join(found[:6] or list(shapes)[:6]) or "none"
-        largest = max(found, key=lambda name: math.prod(shapes[name]), default="")
-        rule = f"choose one, such as {path}:{largest}" if found else "give another file"
+        there += ", ..." if len(found) > 6 else ""
+        rule = f"choose one, such as {path}:{found[0]}" if found else "give another file"
         raise UserError(f"{path}: holds {len(found) or 'no'} images (arrays: {there}); {rule}")
     return found[0]

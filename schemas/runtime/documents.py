@@ -19,6 +19,10 @@ FOLDERS = {  # a file that shows what a folder is, and the advice for somebody w
     "run.json": ", but a training run; apply its network with: infer --model {path} --data STORE",
     "metrics.json": ", but a report; open {path}/report.html in a browser",
 }
+STORES = {  # a key of the attributes, and the advice for somebody who takes such a store for another kind
+    "drybeam": ", but a dataset; look at it with: dataset preview {path}",
+    "drybeam_predictions": ", but predictions; look at them with: dataset export {path} --format png",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ class Metadata[M: BaseModel]:
         if (root := parse_json(data)) is None:
             raise UserError(f"{path}/zarr.json: damaged metadata; {remedy}")
         if self.key not in (attributes := _attributes_of(root)):
-            raise UserError(f"{path}: no {self.what} here (its zarr.json has no {self.key!r}); give another path")
+            advice = next((STORES[key].format(path=path) for key in STORES if key in attributes), "")
+            rest = advice or f" (its zarr.json has no {self.key!r}); give another path"
+            raise UserError(f"{path}: no {self.what} here{rest}")
         content = parse_document(self.model, attributes[self.key], self.format, f"{path}/zarr.json", remedy)
         if not incomplete and getattr(content, "status", "complete") != "complete":
             program = self.command.split()[0]

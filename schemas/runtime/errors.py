@@ -3,7 +3,7 @@
 import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
@@ -40,8 +40,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
         name: the unknown name.
         known: the known names.
     """
-    close = get_close_matches(name, list(known), n=1) or get_close_matches(name.lower(), list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = closest(name, known) or closest(name.lower(), known)
+    return f"; did you mean {close}?" if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the most similar of some names, with the same first letter if several are equal; empty: none is similar.
+
+    Args:
+        name: the unknown name.
+        known: the known names.
+    """
+    found = get_close_matches(name, list(known))
+    likeness = {one: SequenceMatcher(None, one, name).ratio() for one in found}
+    return max(found, key=lambda one: (likeness[one], one[:1] == name[:1]), default="")
 
 
 REWORDINGS = (  # wording of pydantic, and its replacement

@@ -1,6 +1,5 @@
 """Settings of recipes and methods: combined from a named recipe, a file and `--set`, checked, and written as data."""
 
-import difflib
 import json
 import re
 import types
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from schemas.runtime.errors import UserError, broken_rule, suggestion
+from schemas.runtime.errors import UserError, broken_rule, closest, suggestion
 from schemas.runtime.ranges import Range
 
 RECIPE_ALIASES = {"seed": "published"}  # former names of recipes
@@ -301,8 +300,8 @@ def _suggest_setting(key: str, known: Mapping[str, FieldInfo]) -> str:
     by_initials = {"".join(word[0] for word in last.split("_")): name for last, name in by_last.items() if "_" in last}
     if key in by_initials:  # such as lr for learning_rate
         return f"; did you mean {by_initials[key]}?"
-    close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
-    return f"; did you mean {by_last.get(close[0], close[0])}?" if close else ""
+    close = closest(key, known) or closest(key.split(".")[-1], by_last)
+    return f"; did you mean {by_last.get(close, close)}?" if close else ""
 
 
 def _describe_error(kind: type[BaseModel], error: ValidationError) -> str:

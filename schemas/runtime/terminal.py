@@ -191,6 +191,8 @@ def _settle_surroundings() -> None:
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     warnings.showwarning = lambda message, *_: say(f"warning: {one_line(str(message))}", error=True)
     logging.lastResort = _LogPrinter(logging.WARNING)
+    ours = logging.getLogger("physics")  # with a handler of its own, since libraries add some to the root
+    ours.handlers, ours.propagate = [_LogPrinter(logging.WARNING)], False
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its own folders for settings and fonts
 
 
