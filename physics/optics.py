@@ -102,7 +102,7 @@ def intensity(wave: Array) -> Array:
     return wave.real**2 + wave.imag**2
 
 
-def propagate(wave: Array, wavelength: Array, distance: Array, sampling: Array) -> Array:
+def propagate(wave: Array, wavelength: Array, distance: Array, sampling: Array, limit: Array | None = None) -> Array:
     """Fresnel propagation through free space, without the carrier phase 2 pi z / lambda.
 
         psi_z = F^-1 [ exp(-i pi lambda z |f|^2) F psi_0 ]
@@ -118,6 +118,7 @@ def propagate(wave: Array, wavelength: Array, distance: Array, sampling: Array) 
         distance: z [nm], positive downstream.
         sampling: d [nm]. Like wavelength and distance it may be an array over the leading axes: z of shape (plane,)
             makes (plane, y, x).
+        limit: factor (ny, nx) of the spectrum, such as `multislice.band_limit`; None for none.
 
     Returns:
         psi_z (..., y, x), complex, of the precision of `wave`.
@@ -128,6 +129,8 @@ def propagate(wave: Array, wavelength: Array, distance: Array, sampling: Array) 
     ky, kx = (k.astype(spectrum.dtype) for k in fresnel(wave.shape, wavelength, distance, sampling))
     spectrum = spectrum * ky
     spectrum *= kx  # in place for NumPy: kx has the leading axes of ky
+    if limit is not None:
+        spectrum *= limit
     return ifft2(spectrum)
 
 

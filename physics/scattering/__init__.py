@@ -1,0 +1,1 @@
+"""Electrons scattered by atoms: scattering factors, potentials on a grid, probes, detectors."""
