@@ -43,7 +43,7 @@ FORMER = {"schemas/manifest.py", "schemas/task.py", "schemas/predictions.py", "g
 
 # Words in capitals that are no constants of the module: abbreviations, names of others, and names of every task's file.
 ABBREVIATIONS = {"ASCII", "BLAS", "CODATA", "GDAL", "HSPY", "HTML", "HTTP", "IEEE", "IMOD", "JPEG", "JSON", "MATLAB"}
-ABBREVIATIONS |= {"RAAR", "README", "SIMD", "SIRT", "TIFF", "TVIPS"}
+ABBREVIATIONS |= {"PRISM", "RAAR", "README", "SIAM", "SIMD", "SIRT", "TIFF", "TVIPS"}
 OTHERS = {"EX_TEMPFAIL", "MAPC", "MAPR", "MAPS", "SKIP", "FOLDER", "LEARN", "RECIPES", "TASK", "VERSION"}
 LIBRARIES = {"jax", "numba", "scipy"}
 SUFFIXES = {"html", "json", "npy", "py", "sh", "zarr"}
