@@ -98,16 +98,18 @@ def place(
     factor: Callable[[str, Real], Real],
     shape: tuple[int, int],
     sampling: float | tuple[float, float],
+    weights: Real | None = None,
 ) -> Real:
     """Add up one radial function per atom on a periodic grid, up to the band limit.
 
-        F result = B(f) sum_j factor_j(|f|) exp(-2 pi i f.r_j) / area of a pixel
+        F result = B(f) sum_j w_j factor_j(|f|) exp(-2 pi i f.r_j) / area of a pixel
 
     Args:
         atoms: the atoms; z plays no part.
         factor: gives the Fourier transform of the function of an element, (element, |f| [1/nm]) -> values.
         shape: (ny, nx), each at least `placement.WIDTH`.
         sampling: [nm], as for `arrays.pair`.
+        weights: w_j of the atoms (atom,); None for 1.
 
     Returns:
         The sum (ny, nx), in the units of `factor` per nm^2.
@@ -121,11 +123,12 @@ def place(
     half = shape[1] // 2 + 1
     frequency = np.hypot(fy, abs(fx[:half]))
     pixels = atoms.positions[:, 1:] / np.array(pair(sampling)) + np.array(shape) // 2
+    weights = np.ones(len(atoms)) if weights is None else weights
     spectrum = np.zeros(frequency.shape, complex)
     for kind, element in enumerate(atoms.elements):
         chosen = atoms.kinds == kind
         if chosen.any():
-            grid = spread(pixels[chosen], np.ones(int(chosen.sum())), shape)
+            grid = spread(pixels[chosen], weights[chosen], shape)
             spectrum += rfft2(grid, shape) * factor(element, frequency)
     along_y, along_x = correction(shape)
     spectrum *= along_y * along_x * band_limit(shape, sampling)[:, :half]
