@@ -10,8 +10,9 @@ square of the distance between planes.
 
 An image costs a few Fourier transforms for each plane, whatever the number of pixels scanned. Left out are channelling
 (an atom focuses the beam upon those below), the loss of the beam on its way, and interference between atoms, which
-matters most for small inner angles. So the image is good for thin specimens of light atoms, and for high angles; for
-2 nm of an alloy of nickel and platinum (300 kV, alpha 20 mrad, detector 40 to 52 mrad) it is 18 % from multislice.
+matters most for small inner angles. So the image is good for thin specimens of light atoms, and for high angles. For
+2 nm of an alloy of nickel and platinum (300 kV, alpha 20 mrad), it differs from multislice by 18 % with a detector from
+40 to 52 mrad, and by 34 % from 30 to 52 mrad.
 
 The probe's intensity holds frequencies up to 2 alpha / lambda, alpha the semi-angle. Where the band limit of
 `physics.multislice` is below, finer detail is lost.
