@@ -93,7 +93,7 @@ def test_links_and_empty_datasets_of_hdf5() -> None:
 
 def test_the_largest_array_is_suggested() -> None:
     np.savez("a.npz", dark=SERIES[0], images=SERIES)
-    with pytest.raises(UserError, match=r"holds 2 images \(arrays: dark, images\); choose one, such as a.npz:images"):
+    with pytest.raises(UserError, match=r"holds 2 images \(arrays: images, dark\); choose one, such as a.npz:images"):
         read("a.npz")
 
 

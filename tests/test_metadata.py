@@ -47,6 +47,17 @@ def test_other_folders_are_named_with_what_to_do(file: str, advice: str, tmp_pat
         manifest.METADATA.read(tmp_path, "mend it")
 
 
+def test_stores_of_another_kind_are_named_with_what_to_do(tmp_path: Path) -> None:
+    export = "but predictions; look at them with: dataset export {0} --format png"
+    for kind, key, advice in (
+        (manifest.METADATA, "drybeam_predictions", export),
+        (predictions.METADATA, "drybeam", "but a dataset; look at it with: dataset preview {0}"),
+    ):
+        (tmp_path / "zarr.json").write_text(json.dumps({"attributes": {key: {}}}))
+        with pytest.raises(UserError, match=re.escape(f"here, {advice.format(tmp_path)}")):
+            kind.read(tmp_path, "mend it")
+
+
 def test_receipts_are_named_with_their_dataset(tmp_path: Path) -> None:
     for folder in ("x.zarr", "x.zarr.run"):
         (tmp_path / folder).mkdir()

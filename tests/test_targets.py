@@ -125,6 +125,20 @@ def test_targets_that_cannot_be_learned_are_refused(
     refused(train("--data", made / "mask.zarr", *chosen), rule)
 
 
+def test_a_target_that_the_dataset_lacks_is_told(made: Path, train: Command) -> None:
+    lacking = "--target mask: the dataset does not hold it; generate can store it (generate --task tomo --describe)"
+    refused(train("--data", made / "image.zarr", "--target", "mask"), lacking)
+
+
+def test_another_geometry_than_in_training_is_told(made: Path, generate: Command, infer: Command) -> None:
+    """The rays belong to the input of the network, which sees filtered back projections."""
+    settings = ("image_size=12", "rays.detectors=24", "rays.pitch=0.5")
+    sizes = ("--n", 0, "--validation", 0, "--test", 2)
+    assert generate("--task", "tomo", *sizes, "--set", *settings, "--out", "fine.zarr")[0] == 0
+    _, said, _ = infer("--model", made / "net-", "--data", "fine.zarr")
+    assert "lie outside of the training data: pitch 0.5, trained with 1" in said
+
+
 def test_the_cross_entropy_beside_classes_is_for_these_alone() -> None:
     """Values are no probabilities; alone, they may be compared by it."""
     from training.losses import general_terms

@@ -176,7 +176,7 @@ def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
-            if unknown[0] in {field.name for field in find_task(task.name).fields}:
+            if unknown[0] in {field.name for field in find_task(task.name).of("target")}:
                 raise UserError(
                     f"{option} {unknown[0]}: the dataset does not hold it; generate can store it (generate --task "
                     f"{task.name} --describe)"

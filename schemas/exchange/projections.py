@@ -326,11 +326,8 @@ def _centres(
         line = fit_line(chosen[:1], [joint])
     else:
         used, whose = (joint.centre, "") if stated is None else (stated, ", which the file states,")
-        if not 0 <= used <= width - 1:
-            raise ValueError(
-                f"no centre of rotation is found on the detector, 0 to {width - 1} ({joint.doubt}); if these are "
-                "projections, give --set center="
-            )
+        if stated is None and not 0 <= used <= width - 1:
+            used, whose = (width - 1) / 2, ", the middle of the detector,"
         doubt = f"warning: the centre of rotation is not certain ({joint.doubt}); {used:.2f}{whose} is used"
         return [used] * len(rows), [f"{doubt}: check it, and give --set center="]
     centres = line.centres(rows)

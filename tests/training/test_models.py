@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {  # others: as they come
     "automap": {"hidden": (20, 20), "filters": (6, 8)},
     "dense_reconstruct": {"hidden": (30, 30), "filters": (6,)},
     "cnn_reconstruct": {"encoder": (6, 8), "hidden": (30,), "decoder": (6,)},
+    "dncnn": {"width": 6, "depth": 2},
     "alexnet": {"filters": (4, 4, 6, 6, 4), "kernel": (3,), "stride": (1,), "hidden": (12,) * 3, "padding": "same"},
 }
 SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels of the output; share that must move

@@ -1,4 +1,4 @@
-"""What convnet, nafnet and fno promise by themselves; tests/training/test_models.py has what all models promise."""
+"""What convnet, dncnn, nafnet and fno promise by themselves; tests/training/test_models.py has what all promise."""
 
 from typing import Any
 
@@ -10,9 +10,12 @@ from flax import nnx
 
 from tests.training.conftest import QUICK
 from tests.training.test_models import applied, network, normal, shaken
+from training.contract import Inputs
 from training.dense import Dense
+from training.models import dncnn
 from training.models.fno import Spectral
 from training.models.nafnet import Block
+from training.network import Network
 
 # --- convnet
 
@@ -56,6 +59,36 @@ def test_convnet_refuses_another_size_and_an_odd_number_of_kernels() -> None:
         net(*net.initial, normal((2, 6, 9, 2)))
     with pytest.raises(ValueError, match="kernels must be 2 values, one for each of filters"):
         network("convnet", (9, 6, 2), 1, filters=(3, 4), kernels=(3,))
+
+
+# --- dncnn
+
+
+def test_dncnn_has_the_parameters_that_its_docstring_says() -> None:
+    """The Keras version counts the running averages, too: 558,977."""
+    net = Network(lambda: dncnn.build(dncnn.Config(), Inputs((8, 8), 1), (8, 8, 1), nnx.Rngs(0), jnp.float32))
+    averages = sum(value.size for value in net.shapes[1].values())
+    assert (net.parameters, averages) == (557_057, 1_920)
+    assert net.parameters + averages == 558_977
+    assert all(f"{count:,}" in str(dncnn.__doc__) for count in (net.parameters, averages))
+
+
+def test_dncnn_subtracts_what_its_layers_find() -> None:
+    """A last layer of zeros finds nothing, and leaves the input, unless there are other channels or it is asked."""
+    x = normal((2, 9, 12, 1))
+    for outputs, residual, expected in ((1, True, x), (1, False, 0 * x), (2, True, jnp.zeros((2, 9, 12, 2)))):
+        net = network("dncnn", (9, 12, 1), outputs, residual=residual)
+        parameters, rest = net.initial
+        zero = {name: 0 * value if name.startswith("last.") else value for name, value in parameters.items()}
+        np.testing.assert_array_equal(applied(net, zero, rest)(x), expected)
+
+
+def test_dncnn_sees_as_far_as_its_docstring_says() -> None:
+    net, x = network("dncnn", (61, 1), 1, depth=3), jnp.zeros((1, 61, 1))
+    parameters, rest = shaken(net)
+    apply = applied(net, parameters, rest)
+    moved = np.flatnonzero(np.asarray(apply(x.at[0, 30].set(1.0)) - apply(x)))
+    assert (moved.min(), moved.max()) == (30 - 5, 30 + 5)  # depth + 2
 
 
 # --- nafnet

@@ -66,7 +66,9 @@ class Predictor:
         """
         own = self.features.sizes
         known = {dim: sizes.get(dim, n) if dim in self.task.dims else n for dim, n in own.items()}
-        if known == own or not self.needs_whole_images or self._fit == "any" or self.features.factor_problems(sizes):
+        if known == own or not self.needs_whole_images or self.features.factor_problems(sizes):
+            return self
+        if self._fit == "any" and any(known[dim] != own[dim] for dim in self._grids(own)):
             return self
         features = replace(self.features, sizes=known)
         network = build_network(stored_recipe(Path(self.card.name), self.card), features)
@@ -90,11 +92,15 @@ class Predictor:
         found = self.features.problems(task.sliced, sizes)
         if self._fit not in ("any", "operator"):
             return found
-        bound = [dim for dim in (*self.features.input_grid, *self.features.target_grid) if dim in sizes]
-        wrong = [dim for dim in dict.fromkeys(bound) if sizes[dim] != self.features.sizes[dim]]
+        wrong = [dim for dim in self._grids(sizes) if sizes[dim] != self.features.sizes[dim]]
         return found + [
             f"{dim} has {sizes[dim]}, must be {self.features.sizes[dim]}: it takes one size only" for dim in wrong
         ]
+
+    def _grids(self, sizes: Mapping[str, int]) -> list[str]:
+        """Return the dimensions of input and output that the data have."""
+        dims = dict.fromkeys((*self.features.input_grid, *self.features.target_grid))
+        return [dim for dim in dims if dim in sizes]
 
     @property
     def _fit(self) -> str:
