@@ -104,9 +104,11 @@ def doubt_turn(views: np.ndarray, angles: np.ndarray) -> list[str]:
         views: (row, view, detector).
         angles: of the views [rad].
     """
+    if len(angles) < 3:
+        return []
     span = float(np.ptp(angles)) / np.pi
     stated = next((turns for turns in (1, 2) if abs(span - turns) < TURN_TOLERANCE * turns), 0)
-    if not stated or len(angles) < 3:
+    if not stated:
         return []
     ends = views[:, [int(angles.argmin()), int(angles.argmax())]].astype(float)
     first, last = (ends - ends.mean(axis=(0, 2), keepdims=True)).swapaxes(0, 1)
