@@ -172,7 +172,7 @@ def test_exchanged_axes_are_found(order: tuple[int, ...], named: str, log: str, 
 
 
 def test_the_axes_of_a_transposed_sinogram_are_named(dataset: Command) -> None:
-    """What the message says works."""
+    """The advice of the message works."""
     np.save("p.npy", P[:, 0].T)
     _, said, err = dataset("import", "--task", "tomo", "--from", "p.npy", "--set", "angles=0:176", "log=taken")
     assert "name all in the order of the file, such as --axes detector,angle" in said + err

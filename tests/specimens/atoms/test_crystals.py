@@ -36,7 +36,7 @@ def volume_of(edge: float, truncation: float) -> float:
 
 
 def same(one: Floats, other: Floats) -> bool:
-    """Whether two sets of points are the same."""
+    """Return True if two sets of points are the same."""
     return len(one) == len(other) and bool((np.asarray(KDTree(one).query(other)[0]) < 1e-9).all())
 
 
@@ -181,7 +181,7 @@ def test_the_icosahedron_has_six_axes_of_five() -> None:
 
 @pytest.mark.parametrize("kind", ["sphere", "icosahedron", "decahedron"])
 def test_neighbours_lie_on_other_sublattices(kind: str) -> None:
-    """Of the twelve neighbours, four lie on each of the three other sublattices, in the grains as in the crystal."""
+    """Four of the twelve neighbours lie on each of the three other sublattices, in the grains as in the crystal."""
     sites = {"sphere": sphere(2000, ANY), "icosahedron": icosahedron(2000), "decahedron": decahedron(2000, 0.4, 0, 0)}
     chosen = sites[kind]
     inside = np.flatnonzero(chosen.depth < 0.75)
