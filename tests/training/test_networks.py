@@ -88,7 +88,7 @@ def test_dncnn_sees_as_far_as_its_docstring_says() -> None:
     parameters, rest = shaken(net)
     apply = applied(net, parameters, rest)
     moved = np.flatnonzero(np.asarray(apply(x.at[0, 30].set(1.0)) - apply(x)))
-    assert (moved.min(), moved.max()) == (30 - 5, 30 + 5)  # depth + 2
+    assert (int(moved.min()), int(moved.max())) == (30 - 5, 30 + 5)  # depth + 2
 
 
 # --- nafnet
