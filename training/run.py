@@ -176,7 +176,7 @@ def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
-            if unknown[0] in {field.name for field in find_task(task.name).of("target")}:
+            if option == "--target" and unknown[0] in {field.name for field in find_task(task.name).of("target")}:
                 raise UserError(
                     f"{option} {unknown[0]}: the dataset does not hold it; generate can store it (generate --task "
                     f"{task.name} --describe)"
@@ -196,14 +196,15 @@ def _learnable_fields(task: Task) -> list[str]:
 
 
 def _parameter_ranges(data: Path, features: Features) -> dict[str, list[tuple[float, float]]]:
-    """Return the smallest and largest value of each parameter that the dataset has and that makes a scalar.
+    """Return the smallest and largest value of each parameter that makes a scalar, or belongs to the input.
 
     If a parameter has several values per sample or slice, each of them has its own range.
     """
     task, found = features.task, {}
     fields = {field.name: field for field in task.fields if not task.spatial(field)}
-    for name in dict.fromkeys([*fields_read(features.learn.scalar_parts.values()), *features.reads]):
-        if name in fields and fields[name].role == "parameter" and fields[name].dtype.startswith("float"):
+    read = [name for name in features.reads if name in fields and fields[name].role == "parameter"]
+    for name in dict.fromkeys([*fields_read(features.learn.scalar_parts.values()), *read]):
+        if name in fields:
             values = read_column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
             found[name] = list(zip(values.min(0).tolist(), values.max(0).tolist(), strict=True))
     return found

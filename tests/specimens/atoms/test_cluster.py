@@ -117,7 +117,7 @@ def test_the_order_parameter_is_as_drawn(share: float, order: float) -> None:
 
 
 def test_complete_order_has_the_neighbours_of_its_structure() -> None:
-    """Of the twelve neighbours of an atom in L1_0, eight are of the other element; in L1_2, all of the rare one."""
+    """Eight of the twelve neighbours of an atom in L1_0 are of the other element; in L1_2, all of the rare one."""
     for arrangement, share, others in (("L1_0", 0.5, 8), ("L1_2", 0.25, 12), ("L1_2", 0.75, 4)):
         drawn = perfect("sphere", arrangements=[arrangement], share=share, order=1)
         atoms = atoms_of(drawn)
