@@ -170,12 +170,12 @@ FEW = ("model.iterations=2", "model.width=4", "model.memory=3")
 SMALL_UNET = ("model.primal=unet", "model.unet.width=4", "model.unet.widening=1,2")
 
 
-@pytest.mark.parametrize("adjoint", ["transpose", "inverse"])
+@pytest.mark.parametrize("ways", [("transpose", "zero"), ("inverse", "zero"), ("transpose", "inverse")], ids="-".join)
 @pytest.mark.parametrize("primal", [(), SMALL_UNET], ids=["cnn", "unet"])
-def test_lpd_does_not_depend_on_the_units_of_the_measurement(adjoint: str, primal: Any, scan: Path) -> None:
+def test_lpd_does_not_depend_on_the_units_of_the_measurement(ways: tuple[str, str], primal: Any, scan: Path) -> None:
     """An operator 1000 times as large, and measurements as well: the same image."""
     features, fields = features_of(scan, "lpd", "input=sinogram")[0], columns(scan)
-    config = recipe_for("lpd", *FEW, f"model.adjoint={adjoint}", *primal).model  # type: ignore[attr-defined]
+    config = recipe_for("lpd", *FEW, f"model.adjoint={ways[0]}", f"model.start={ways[1]}", *primal).model  # type: ignore[attr-defined]
     operator: Any = features.inputs.operator
     x, found = features.encode(fields), []
     for scale in (1, 1000):
@@ -197,6 +197,15 @@ def test_lpd_does_not_depend_on_the_units_of_the_measurement(adjoint: str, prima
         found.append(np.asarray(jax.jit(lambda x, seen, m=module: m(x, None, seen), **QUICK)(x, seen)))
     assert np.ptp(found[0]) > (0.1 if not primal else -1)  # a U-Net starts from zero
     np.testing.assert_allclose(found[1], found[0], atol=1e-4 * max(np.ptp(found[0]), 1))
+
+
+def test_lpd_starts_from_the_inverse_that_the_task_states(scan: Path) -> None:
+    """Before training, U-Nets change nothing."""
+    features, net = features_of(scan, "lpd", "input=sinogram", "model.start=inverse", *FEW, *SMALL_UNET)
+    fields: Any = columns(scan)
+    operator: Any = features.inputs.operator
+    made = features.decode(net(*net.initial, features.encode(fields), fields=fields)[0], fields)["image"]
+    np.testing.assert_allclose(made, operator.inverse(fields["sinogram"], fields), atol=1e-4)
 
 
 def test_the_norm_of_lpd_is_not_below_the_true_one_and_near_it(scan: Path) -> None:

@@ -9,7 +9,8 @@ and g the measurement divided by the norm. f is in standard deviations of the ta
 may be its own, is taken as sqrt(max(A 1) max(A* 1)), which is never below the true one (Schur's test) if A has no
 negative weights.
 
-`adjoint=inverse` puts the task's approximate inverse, such as filtered back projection, in the place of A*.
+`start=inverse` begins with the task's approximate inverse of the measurement, such as filtered back projection, in f_1 and
+f_2; `adjoint=inverse` puts it in the place of A*.
 `primal=unet` makes P_k a U-Net with the settings `unet`, which sees further than three convolutions do where angles are
 missing. P_k also receives the scalars, each as a constant channel, and the images of the input if they lie on the grid
 of the target. There must be one target of one channel.
@@ -42,6 +43,9 @@ class Config(Settings):
     adjoint: Literal["transpose", "inverse"] = Field(
         "transpose", **setting("way from measurement to image; inverse: the task's approximate inverse")
     )
+    start: Literal["zero", "inverse"] = Field(
+        "zero", **setting("first image; inverse: the task's approximate inverse of the measurement")
+    )
     primal: Literal["cnn", "unet"] = Field("cnn", **setting("kind of the networks for the image"))
     unet: UNetConfig = Field(UNetConfig(), **setting("primal=unet: settings of the U-Nets"))
 
@@ -55,8 +59,9 @@ def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype:
     if outputs[-1] != 1:
         raise ValueError(f"finds one image, not {outputs[-1]} channels; take another model, or one image with --target")
     assert inputs.operator is not None
-    if config.adjoint == "inverse" and inputs.operator.inverse is None:
-        raise ValueError("model.adjoint = inverse: LEARN.operator states no inverse; take model.adjoint=transpose")
+    for name, other in (("adjoint", "transpose"), ("start", "zero")):
+        if getattr(config, name) == "inverse" and inputs.operator.inverse is None:
+            raise ValueError(f"model.{name} = inverse: LEARN.operator states no inverse; take model.{name}={other}")
     return LearnedPrimalDual(config, inputs, outputs[:-1], rngs, dtype)
 
 
@@ -91,7 +96,7 @@ class LearnedPrimalDual(nnx.Module):
     def __init__(self, config: Config, inputs: Inputs, spatial: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         assert inputs.operator is not None
         self.operator: SizedOperator = inputs.operator
-        self.inputs, self.memory, self.invert = inputs, config.memory, config.adjoint == "inverse"
+        self.inputs, self.config, self.memory = inputs, config, config.memory
         self.mean, self.std = inputs.moments
         memory, width = config.memory, config.width
         seen = memory + 1 + inputs.scalars + (inputs.images if inputs.on_targets else 0)
@@ -118,6 +123,8 @@ class LearnedPrimalDual(nnx.Module):
         norm = self._norm(columns, fields)
         g = _divide(measured, self.std * norm)
         h, f = (jnp.zeros((*array.shape, self.memory)) for array in (measured, columns))
+        if self.config.start == "inverse" and self.operator.inverse:
+            f = f.at[..., :2].set((self.operator.inverse(measured, fields) / self.std)[..., None])
         told = self._told(x, columns.shape)
         for dual, primal in zip(self.dual, self.primal, strict=True):
             projected = _divide(self.operator.forward(f[..., 1], fields), norm)
@@ -134,7 +141,7 @@ class LearnedPrimalDual(nnx.Module):
 
     def _to_image(self, h: Array, norm: Array, fields: Arrays) -> Array:
         """Return A* h, or the approximate inverse of A applied to h."""
-        if self.invert and self.operator.inverse:
+        if self.config.adjoint == "inverse" and self.operator.inverse:
             return _divide(self.operator.inverse(h, fields), 1 / norm)
         return _divide(self.operator.adjoint(h, fields), norm)
 

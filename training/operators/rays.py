@@ -8,6 +8,7 @@ devices, and on several, the sums are made in XLA; the host computes only the we
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -19,6 +20,7 @@ from training.contract import Array, Arrays, Sizes
 
 RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
 TIE = 1e-5  # as in physics.tomography.projection
+UNROLL = 8  # rows or views that one pass over the sums takes on a device
 
 type Run = Callable[..., np.ndarray]
 
@@ -71,10 +73,12 @@ def _linear(name: str, transposed: str, fields: Arrays, sizes: Sizes, values: Ar
 
 def _function(name: str, sizes: Sizes) -> Callable[..., Array]:
     """Return a function of values and rays, for the device that runs it."""
-    sums = _invert_on_device if name.startswith("inverse") else _project_on_device
-    host, device = partial(_on_host, name, sizes), partial(sums, sizes)
-    if name in ("back_project", "inverse_adjoint"):
-        device = partial(_transpose, sums, sizes, name)
+    host = partial(_on_host, name, sizes)
+    if name == "inverse_adjoint":
+        device = partial(_transpose, _invert_on_device, sizes, name)
+    else:
+        sums = {"project": _project_on_device, "back_project": _back_project_on_device, "inverse": _invert_on_device}
+        device = partial(sums[name], sizes)
     if jax.device_count() > 1:
         return device
     return lambda x, *rays: jax.lax.platform_dependent(x, *rays, cpu=host, default=device)
@@ -129,47 +133,115 @@ def _run_on_host(name: str, sizes: Sizes, *arrays: Array) -> np.ndarray:
     return made
 
 
-def _project_on_device(sizes: Sizes, image: Array, *rays: Array) -> Array:
-    """Integrate images along rays, sample by sample, as `physics.tomography.projection` does."""
-    return jax.vmap(partial(_project_one, sizes["detector"]))(image, *rays)
+@dataclass(frozen=True)
+class Lines:
+    """Rays as lines, each followed from row to row of the image, or of its transpose if that crosses more columns.
+
+    A ray meets row r at column `start - r slope`, and shares its value between the two pixels beside that place. Arrays
+    are (sample, view, detector).
+    """
+
+    steep: Array
+    """Whether rows are those of the image."""
+    start: Array
+    slope: Array
+    step: Array
+    """Length of the ray within a row [pixel], 0 in views that were not measured."""
 
 
-def _project_one(
-    detectors: int,
-    image: Array,
-    angle: Array,
-    measured: Array,
-    axis_offset: Array,
-    pitch: Array,
-    source_distance: Array,
-) -> Array:
-    """Integrate one image along its rays. A ray is followed from row to row of the image, or of its transpose."""
-    ny, nx = image.shape
-    size = max(ny, nx)
+def _lines(sizes: Sizes, rays: tuple[Array, ...]) -> Lines:
+    """Return the rays of samples as lines on their images."""
+    angle, measured, *geometry = (array.reshape(len(array), -1, 1) for array in rays)
+    axis_offset, pitch, source_distance = geometry
+    detectors, ny, nx = (sizes[dim] for dim in ("detector", "y", "x"))
     u = (jnp.arange(detectors) - (detectors - 1) / 2 - axis_offset) * pitch
     fan = jnp.where(source_distance > 0, jnp.arctan2(u, jnp.where(source_distance > 0, source_distance, 1)), 0)
-    turn = angle[:, None] - fan
-    s = jnp.broadcast_to(u * jnp.cos(fan), turn.shape)
-    cosine, sine = jnp.cos(turn), jnp.sin(turn)
+    cosine, sine = jnp.cos(angle - fan), jnp.sin(angle - fan)
     steep = abs(cosine) >= abs(sine) * (1 - TIE)
     along, across = jnp.where(steep, cosine, sine), jnp.where(steep, sine, cosine)
     rows, columns = jnp.where(steep, ny, nx), jnp.where(steep, nx, ny)
-    start = (s + (rows - 1) / 2 * across) / along + (columns - 1) / 2
-    border = ((0, size - ny), (1, size - nx + 1)), ((0, size - nx), (1, size - ny + 1))
-    both = jnp.stack([jnp.pad(image, border[0]), jnp.pad(image.T, border[1])]).reshape(-1)
-    first = jnp.where(steep, 0, size * (size + 2))
+    start = (u * jnp.cos(fan) + (rows - 1) / 2 * across) / along + (columns - 1) / 2
+    return Lines(steep, start, across / along, (measured != 0) / abs(along))
+
+
+def _project_on_device(sizes: Sizes, image: Array, *rays: Array) -> Array:
+    """Integrate images along rays, as `physics.tomography.projection` does."""
+    lines = _lines(sizes, rays)
+    ny, nx = sizes["y"], sizes["x"]
+    size = max(ny, nx)
+    rows, columns = jnp.where(lines.steep, ny, nx), jnp.where(lines.steep, nx, ny)
+    border = ((0, 0), (0, size - ny), (1, size - nx + 1)), ((0, 0), (0, size - nx), (1, size - ny + 1))
+    both = jnp.stack([jnp.pad(image, border[0]), jnp.pad(image.swapaxes(1, 2), border[1])], axis=1).reshape(-1)
+    images = jnp.arange(len(image)).reshape(-1, 1, 1) * 2 + jnp.where(lines.steep, 0, 1)
+    first = images * (size * (size + 2))
 
     def add_row(row: Array, sums: Array) -> Array:
-        position = start - row * across / along + 1
+        position = lines.start - row * lines.slope + 1
         inside = (position > 0) & (position < columns + 1) & (row < rows)
         left = jnp.clip(position.astype(jnp.int32), 0, size)
         weight, place = position - left, first + row * (size + 2) + left
         return sums + jnp.where(inside, (1 - weight) * both[place] + weight * both[place + 1], 0)
 
-    # A loop of fixed length becomes a scan, which can be transposed.
-    sums = jax.lax.fori_loop(0, size, add_row, jnp.zeros(turn.shape, jnp.float32))
-    made: Array = sums / abs(along) * (measured != 0)[:, None]
+    sums = jax.lax.fori_loop(0, size, add_row, jnp.zeros(lines.start.shape, jnp.float32), unroll=UNROLL)
+    return lines.step * sums
+
+
+def _back_project_on_device(sizes: Sizes, sinogram: Array, *rays: Array) -> Array:
+    """Gather, for each pixel, the rays that `_project_on_device` lets pass through it.
+
+    In a view, these are the rays nearest to the one through its centre, as many on each side as there are in a pixel.
+    """
+    lines = _lines(sizes, rays)
+    detectors = sizes["detector"]
+    y, x = jnp.arange(sizes["y"], dtype=jnp.float32)[:, None], jnp.arange(sizes["x"], dtype=jnp.float32)
+    table = jnp.stack([lines.start, lines.slope, lines.step * sinogram, lines.steep.astype(jnp.float32)], axis=-1)
+
+    def take(line: Array, ray: Array) -> Array:
+        """Return what pixels (y, x) receive from one ray of a view each; line is (detector, 4)."""
+        start, slope, value, steep = jnp.moveaxis(line[jnp.clip(ray, 0, detectors - 1)], -1, 0)
+        row, column = jnp.where(steep > 0, y, x), jnp.where(steep > 0, x, y)
+        weight = jnp.maximum(1 - abs(start - row * slope - column), 0)
+        return jnp.where((ray >= 0) & (ray < detectors), weight * value, 0)
+
+    def take_pair(pair: Array, image: Array) -> Array:
+        """Add the rays that are the `pair`-th ones on both sides."""
+
+        def add_view(image: Array, view: tuple[Array, Array]) -> tuple[Array, None]:
+            angle, line = view
+            below = jnp.floor(jax.vmap(partial(_position, sizes))(angle, *rays[2:])[0]).astype(jnp.int32)
+            return image + jax.vmap(take)(line, below - pair) + jax.vmap(take)(line, below + 1 + pair), None
+
+        views = rays[0].swapaxes(0, 1), table.swapaxes(0, 1)
+        return jax.lax.scan(add_view, image, views, unroll=UNROLL)[0]
+
+    image = jnp.zeros((len(sinogram), sizes["y"], sizes["x"]), jnp.float32)
+    made: Array = jax.lax.fori_loop(0, _rays_per_side(sizes, *rays[2:]), take_pair, image)
     return made
+
+
+def _rays_per_side(sizes: Sizes, axis_offset: Array, pitch: Array, source_distance: Array) -> Array:
+    """Return the most rays that meet a pixel on one side of the ray through its centre, in any of the samples.
+
+    The projection of a pixel onto the detector is enlarged most in the corner that is nearest to the source, and by the
+    slant of the outermost ray.
+    """
+    near = jnp.where(source_distance > 0, 1 / jnp.where(source_distance > 0, source_distance, 1), 0)
+    corner = (sizes["y"] ** 2 + sizes["x"] ** 2) ** 0.5 / 2 + 1
+    end = ((sizes["detector"] - 1) / 2 + abs(axis_offset)) * pitch
+    enlarged = jnp.sqrt(1 + (end * near) ** 2) / jnp.maximum(1 - corner * near, 1 / sizes["detector"])
+    return jnp.clip(jnp.ceil(enlarged / pitch), 1, sizes["detector"]).max().astype(jnp.int32)
+
+
+def _position(
+    sizes: Sizes, angle: Array, axis_offset: Array, pitch: Array, source_distance: Array
+) -> tuple[Array, Array]:
+    """Return where the rays through pixels (y, x) meet the detector [detector pixel], and their magnification."""
+    y, x = (jnp.arange(sizes[dim]) - (sizes[dim] - 1) / 2 for dim in ("y", "x"))
+    nearness = jnp.where(source_distance > 0, 1 / jnp.where(source_distance > 0, source_distance, 1), 0)
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    magnified = 1 / (1 + (y[:, None] * cosine - x * sine) * nearness)
+    middle = (sizes["detector"] - 1) / 2 + axis_offset
+    return (x * cosine + y[:, None] * sine) * magnified / pitch + middle, magnified
 
 
 def _invert_on_device(sizes: Sizes, sinogram: Array, *rays: Array) -> Array:
@@ -209,21 +281,18 @@ def _invert_one(
     window = jnp.where(frequency <= 1, (1 + jnp.cos(jnp.pi * frequency)) / 2, 0)
     factor = jnp.asarray(ramp(size), jnp.float32) / pitch * window
     filtered = jnp.fft.irfft(jnp.fft.rfft(weighted, size, axis=-1) * factor, size, axis=-1)
-    y, x = (jnp.arange(sizes[dim]) - (sizes[dim] - 1) / 2 for dim in ("y", "x"))
-    nearness = jnp.where(source_distance > 0, 1 / jnp.where(source_distance > 0, source_distance, 1), 0)
     border = jnp.ceil(2 * abs(axis_offset))
-    middle = (detectors - 1) / 2 + axis_offset
 
     def add_view(image: Array, view: tuple[Array, Array]) -> tuple[Array, None]:
         turn, line = view
-        cosine, sine = jnp.cos(turn), jnp.sin(turn)
-        magnified = 1 / (1 + (y[:, None] * cosine - x * sine) * nearness)
-        position = (x * cosine + y[:, None] * sine) * magnified / pitch + middle
+        position, magnified = _position(sizes, turn, axis_offset, pitch, source_distance)
         inside = (position >= -border) & (position <= detectors - 1 + border) & (magnified > 0)
         left = jnp.floor(position).astype(jnp.int32)
         weight = position - left
         between = (1 - weight) * line[left % size] + weight * line[(left + 1) % size]
         return image + jnp.where(inside, between * magnified**2, 0), None
 
-    image, _ = jax.lax.scan(add_view, jnp.zeros((len(y), len(x)), jnp.float32), (angle, filtered))
+    image, _ = jax.lax.scan(
+        add_view, jnp.zeros((sizes["y"], sizes["x"]), jnp.float32), (angle, filtered), unroll=UNROLL
+    )
     return image
