@@ -14,8 +14,8 @@ rate=(optimizer.learning_rate=3e-4)
 case $size in
   tiny) few=600 complete=300 named=200 tests=40 unet=6 lpd=2 alexnet=1 grid=(image_size=32 rays.views=32) iterations=2
     seed=(--epochs 2 --batch-size 16 --set optimizer.learning_rate=1e-3) ;;
-  cpu) few=5000 complete=3000 named=8000 tests=200 unet=8 lpd=4 alexnet=6 grid=(image_size=32 rays.views=32) iterations=4
-    seed=(--epochs 12 --set optimizer.learning_rate=1e-3) ;;
+  cpu) few=3000 complete=2000 named=5000 tests=200 unet=6 lpd=3 alexnet=6 grid=(image_size=32 rays.views=32) iterations=4
+    seed=(--epochs 8 --set optimizer.learning_rate=1e-3) ;;
   full) few=50000 complete=9000 named=20000 tests=1000 unet=30 lpd=10 alexnet=30 grid=(image_size=64) iterations=8 seed=() ;;
   *) echo "usage: $0 tiny|cpu|full [folder]" >&2; exit 2 ;;
 esac
