@@ -10,9 +10,9 @@ may be its own, is taken as sqrt(max(A 1) max(A* 1)), which is never below the t
 negative weights.
 
 `start=inverse` begins with the task's approximate inverse of the measurement, such as filtered back projection, in f_1
-and f_2; `adjoint=inverse` puts it in the place of A*. `primal=unet` makes P_k a U-Net with the settings `unet`, which sees further than three convolutions do where angles are
-missing. P_k also receives the scalars, each as a constant channel, and the images of the input if they lie on the grid
-of the target. There must be one target of one channel.
+and f_2; `adjoint=inverse` puts it in the place of A*. `primal=unet` makes P_k a U-Net with the settings `unet`, which
+sees further than three convolutions do where angles are missing. P_k also receives the scalars, each as a constant
+channel, and the images of the input if they lie on the grid of the target. There must be one target of one channel.
 
 Parameters: 253,220, of which 1,280 are slopes. Adler and Oktem, IEEE Trans. Med. Imaging 37, 1322 (2018).
 """
