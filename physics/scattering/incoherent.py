@@ -145,21 +145,35 @@ def image(
     return ifft2(spectrum).real / pixel_sum(intensity(probe))
 
 
-def scanned(image: Array, y: Array, x: Array, sampling: float | tuple[float, float]) -> Array:
+def scanned(
+    image: Array, y: Array, x: Array, sampling: float | tuple[float, float], shifts: Array | None = None
+) -> Array:
     """Return an image at the points of another grid, by its Fourier series.
 
+    The sums are einsum's own: with NumPy, they run on one thread, so their bits do not depend on the number of threads.
+
     Args:
-        image: (ny, nx), real, without detail beyond the Nyquist frequency.
+        image: (ny, nx), real, without detail beyond the Nyquist frequency. It is periodic.
         y: positions of the rows of the scan [nm], from pixel N//2.
         x: positions of its columns [nm].
         sampling: of the image [nm], as for `arrays.pair`.
+        shifts: displacement of each row along x (row,) [nm]; None: no displacement.
 
     Returns:
-        The image (row, column), real.
+        The image (row, column), real: pixel (i, j) is the image at (y_i, x_j + shifts_i).
     """
+    xp, (dy, dx), (ny, nx) = module(image), pair(sampling), image.shape
+    lines = xp.einsum("ry,yx->rx", _kernel(y, dy, ny, image), image)
+    if shifts is not None:
+        f = xp.fft.rfftfreq(nx)
+        spectrum = xp.fft.rfft(lines, axis=-1)
+        lines = xp.fft.irfft(spectrum * phasor_of_cycles(xp.asarray(shifts)[:, None] / dx * f, spectrum.dtype), n=nx)
+    return xp.einsum("rx,cx->rc", lines, _kernel(x, dx, nx, image))
+
+
+def _kernel(positions: Array, sampling: Array, n: int, image: Array) -> Array:
+    """Return the matrix (position, n) that interpolates a periodic line of n pixels, of the dtype of the image."""
     xp = module(image)
-    rows, columns = (
-        phasor_of_cycles((xp.asarray(r)[:, None] / d + n // 2) * xp.fft.fftfreq(n), fft2(image[:1, :1]).dtype)
-        for r, d, n in zip((y, x), pair(sampling), image.shape, strict=True)
-    )
-    return (rows @ fft2(image) @ columns.T).real / (image.shape[0] * image.shape[1])
+    pixels = xp.asarray(positions)[:, None] / sampling + n // 2
+    spectrum = phasor_of_cycles(-pixels * xp.fft.rfftfreq(n), xp.fft.rfft(image[:1, :1]).dtype)
+    return xp.fft.irfft(spectrum, n=n)

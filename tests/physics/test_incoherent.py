@@ -158,6 +158,35 @@ def test_a_coarse_scan_picks_from_the_image(shape: tuple[int, int], sampling: tu
     assert between[0, 0] == pytest.approx((abs(p) ** 2 * objects[0]).sum(), rel=1e-9)
 
 
+@pytest.mark.parametrize(("shape", "sampling"), GRIDS)
+def test_each_row_of_a_scan_has_its_own_shift(shape: tuple[int, int], sampling: tuple[float, float]) -> None:
+    """A row shifted by s is the row scanned at x + s; whole pixels roll it, towards smaller x for s > 0."""
+    rng, dx = np.random.default_rng(3), sampling[1]
+    made = rng.random(shape)
+    y, x = rng.uniform(-0.4, 0.4, 7), np.sort(rng.uniform(-0.5, 0.5, 11))
+    shifts = rng.uniform(-0.3, 0.3, 7)
+    smooth = blurred(made, 1.5)  # without detail at the Nyquist frequency, as a shift asks for
+    found = incoherent.scanned(smooth, y, x, sampling, shifts=shifts)
+    rows = [incoherent.scanned(smooth, y[i : i + 1], x + shifts[i], sampling)[0] for i in range(7)]
+    assert found == pytest.approx(np.stack(rows), rel=1e-5)
+    grid_y, grid_x = ((np.arange(n) - n // 2) * d for n, d in zip(shape, sampling, strict=True))
+    whole = np.arange(shape[0]) % 5
+    rolled = incoherent.scanned(made, grid_y, grid_x, sampling, shifts=whole * dx)
+    assert rolled == pytest.approx(np.stack([np.roll(row, -k) for row, k in zip(made, whole, strict=True)]), abs=1e-9)
+    assert incoherent.scanned(made, grid_y, grid_x, sampling, shifts=0 * grid_y) == pytest.approx(made, abs=1e-9)
+
+
+def test_a_scan_has_the_bits_of_its_parts() -> None:
+    """Sums of a BLAS would depend on the number of rows and of threads."""
+    rng = np.random.default_rng(3)
+    made = rng.random((150, 140)).astype(np.float32)
+    y, x, shifts = rng.uniform(-2, 2, 90), rng.uniform(-2, 2, 80), rng.uniform(-0.1, 0.1, 90)
+    found = incoherent.scanned(made, y, x, 0.02, shifts=shifts)
+    assert found.dtype == np.float32
+    part = incoherent.scanned(made, y[30:47], x, 0.02, shifts=shifts[30:47])
+    np.testing.assert_array_equal(part, found[30:47])
+
+
 def test_jax_computes_the_same() -> None:
     shape, d = GRIDS[0]
     p = lens(shape, d, coma=3000.0)
@@ -169,6 +198,9 @@ def test_jax_computes_the_same() -> None:
     assert np.allclose(traced, expected, atol=2e-6 * expected.max(), rtol=0)
     y, x = np.array([0.1, 0.2]), np.array([0.0])
     assert np.allclose(incoherent.scanned(traced, y, x, d), incoherent.scanned(expected, y, x, d), atol=1e-7)
+    shifts = np.array([0.03, -0.05])
+    found, known = (incoherent.scanned(image, y, x, d, shifts=shifts) for image in (traced, expected))
+    assert np.allclose(found, known, atol=1e-7)
 
 
 def test_atoms_beyond_the_planes_are_refused() -> None:
