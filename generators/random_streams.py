@@ -64,3 +64,15 @@ def _philox_key(seed: int, split: str) -> np.ndarray:
 @cache
 def _stream_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+
+
+def image_generator(seed: int, image: int, part: int = 0) -> np.random.Generator:
+    """Return random numbers of one image of a series, which do not depend on the other images.
+
+    Args:
+        seed: drawn seed of the series, which is stored with it
+        image: index of the image
+        part: number of the use, so that several uses of one seed do not share numbers
+    """
+    counter = np.array([0, 0, image, part], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=seed, counter=counter))
