@@ -41,6 +41,11 @@ def schedule(settings: Schedule, highest: float, steps: int) -> optax.Schedule:
     rest = optax.schedules.constant_schedule(highest)
     if settings.name == "cosine":
         rest = optax.schedules.cosine_decay_schedule(highest, max(steps - warmup, 1), settings.floor)
+    elif settings.name == "step":
+        falls = [max(round(share * steps) - warmup, 0) for share in settings.drops]
+        rest = optax.schedules.piecewise_constant_schedule(
+            highest * settings.factor ** falls.count(0), {fall: settings.factor for fall in falls if fall}
+        )
     if not warmup:
         return rest
     rise = optax.schedules.linear_schedule(highest / warmup, highest, warmup - 1)

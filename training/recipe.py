@@ -23,7 +23,7 @@ type Optimizers = Literal[
     "muon",
     "schedule_free",
 ]
-type Schedules = Literal["constant", "cosine", "plateau"]
+type Schedules = Literal["constant", "cosine", "step", "plateau"]
 type Precision = Literal["float32", "bfloat16"]
 type Normalisation = Literal["standard", "none"]
 type Weight = Annotated[float, within(0)]
@@ -73,7 +73,10 @@ class Schedule(Settings):
     warmup: int = Field(100, ge=0, **setting("length of the linear warm-up, at most a tenth of the run", "step"))
     floor: Annotated[float, within(0, 1)] = Field(0.0, **setting("cosine: last learning rate divided by the highest"))
     factor: Annotated[float, within(0, 1, above=True)] = Field(
-        0.5, **setting("plateau: new learning rate divided by the previous one")
+        0.5, **setting("step, plateau: new learning rate divided by the previous one")
+    )
+    drops: tuple[Annotated[float, within(0, 1)], ...] = Field(
+        (0.5, 0.75), **setting("step: shares of the run after which the learning rate falls")
     )
     patience: int = Field(
         5, ge=1, **setting("plateau: evaluations without a better loss before the learning rate falls", "evaluation")

@@ -261,7 +261,7 @@ def _streams(plan: Plan, split: str, indices: range) -> list[Streams]:
 
 def _moments(value: np.ndarray) -> FieldSums:
     real = abs(value) if value.dtype.kind == "c" else value
-    x = real.astype(np.float64)
+    x = np.array(real, np.float64)
     found = {"count": x.size, "sum": x.sum(), "min": x.min(), "max": x.max()}
     return FieldSums(**found, squares=np.multiply(x, x, out=x).sum())  # in place, since a sample may be large
 

@@ -9,7 +9,7 @@ displacements; rotation; and a shift of the mean position to the origin.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
@@ -19,7 +19,7 @@ from generators.specimens.atoms import crystals
 from generators.specimens.atoms.alloys import Arrangement, check_element, choose_second, lattice_constant, lowest
 from generators.specimens.atoms.crystals import FaultName, Floats, Sites, Triple
 from generators.specimens.atoms.packing import packed
-from generators.specimens.draws import Quaternion, draw_quaternion, to_float32
+from generators.specimens.draws import Quaternion, draw_quaternion, stored_parameters, to_float32
 from generators.specimens.particles.mesh import rotation_matrix
 from physics.scattering.atoms import Atoms
 from schemas.runtime.ranges import Range, within
@@ -162,6 +162,18 @@ def draw(cluster: Cluster, rng: np.random.Generator) -> DrawnCluster:
 
 def _choose[T](options: tuple[T, ...], rng: np.random.Generator) -> T:
     return options[int(len(options) * rng.random())]
+
+
+def columns(drawn: DrawnCluster) -> dict[str, Any]:
+    """Return the fields of `schemas.fields.clusters`; words become their positions among the possible ones.
+
+    Args:
+        drawn: the nanoparticle
+    """
+    words = {"kind": Kind, "arrangement": Arrangement, "fault": FaultName}
+    codes = {name: get_args(type_.__value__).index(getattr(drawn, name)) for name, type_ in words.items()}
+    stored = stored_parameters("", drawn) | codes
+    return {f"cluster_{name}": value for name, value in stored.items() if name != "elements"}
 
 
 def atoms_of(drawn: DrawnCluster) -> Atoms:

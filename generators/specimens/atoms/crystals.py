@@ -120,10 +120,7 @@ def icosahedron_of_shells(shells: int) -> Sites:
     Args:
         shells: number of shells around the atom in the middle, up to 39
     """
-    vertices = _icosahedron_vertices()
-    gaps = np.linalg.norm(vertices[:, None] - vertices[None], axis=2)
-    touch = (gaps > 0) & (gaps < 1.1 * np.min(gaps[gaps > 0]))
-    faces = [face for face in combinations(range(12), 3) if all(touch[a, b] for a, b in combinations(face, 2))]
+    vertices, faces = _icosahedron_vertices(), _icosahedron_faces()
     ijk = np.mgrid[(slice(0, shells + 1),) * 3].reshape(3, -1).T
     ijk = ijk[ijk.sum(axis=1) <= shells]
     # A site on the border of grains has the same coefficients of the same vertices in each of them.
@@ -132,6 +129,19 @@ def icosahedron_of_shells(shells: int) -> Sites:
     positions = np.concatenate([np.einsum("ik,kc->ic", ijk, vertices[list(face)]) for face in faces])[first]
     grain_sites = np.tile(ijk, (len(faces), 1))[first]
     return Sites(positions, grain_sites.sum(axis=1) / max(shells, 1), _sublattice(grain_sites))
+
+
+def icosahedron_grains() -> list[Floats]:
+    """Return three vectors of neighbours in each of the 20 grains of an icosahedron, (3, 3) each."""
+    return [_icosahedron_vertices()[list(face)] for face in _icosahedron_faces()]
+
+
+def _icosahedron_faces() -> list[tuple[int, ...]]:
+    """Return the numbers of the three vertices of each face."""
+    vertices = _icosahedron_vertices()
+    gaps = np.linalg.norm(vertices[:, None] - vertices[None], axis=2)
+    touch = (gaps > 0) & (gaps < 1.1 * np.min(gaps[gaps > 0]))
+    return [face for face in combinations(range(12), 3) if all(touch[a, b] for a, b in combinations(face, 2))]
 
 
 def _icosahedron_vertices() -> Floats:
@@ -176,13 +186,25 @@ def decahedron_of_limits(m: float, n: float, k: float, offset: float) -> Sites:
     depth = np.maximum((2 * abs(z) + i + j) / m, (i + j) / max(n, 1e-9))
     inside = (depth <= 1 + 1e-9) & (np.maximum(i, j) <= k + 1e-9)
     axis, grain = inside & (i == 0) & (j == 0), inside & (i > 0)  # a boundary belongs to one of its two grains
-    angle = 2 * np.pi * np.arange(6) / 5
-    rows = sqrt(3) / 2 * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    rows = _decahedron_rows()
     planes = [np.zeros((int(axis.sum()), 2))]
     planes += [i[grain, None] * rows[g] + j[grain, None] * rows[g + 1] for g in range(5)]
     order = np.concatenate([np.flatnonzero(axis), *[np.flatnonzero(grain)] * 5])
     positions = np.column_stack([z[order], np.concatenate(planes)])
     return Sites(positions / ((10 + 2 * WIDENED) / 12), depth[order], _sublattice(ijl[order]))
+
+
+def decahedron_grains() -> list[Floats]:
+    """Return three vectors of neighbours in each of the five grains of a decahedron, (3, 3) each."""
+    rows = np.column_stack([np.full(6, 0.5), _decahedron_rows()])
+    return [np.stack([rows[g], rows[g + 1], (1.0, 0.0, 0.0)]) for g in range(5)]
+
+
+def _decahedron_rows() -> Floats:
+    """Return the vectors (y, x) between neighbouring rows along the boundaries of grains; the first comes twice."""
+    angle = 2 * np.pi * np.arange(6) / 5
+    rows: Floats = sqrt(3) / 2 * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return rows
 
 
 def _sublattice(primitive: Integers) -> Integers:
