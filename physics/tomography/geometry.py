@@ -31,8 +31,10 @@ from physics.arrays import Array, Real
 
 SAME_VIEW = 1e-6  # views that are nearer, as a share of the circle, are the same
 USUAL_GAPS = 0.9  # share of the gaps between views that are at most as wide as the usual one
-MISSING_GAP = 4  # a gap that is so many times the usual one was not measured,
-WIDEST_GAP = 0.495  # nor one that is so wide, as a share of the circle
+# A gap that is so many times the usual one was not measured. Gaps between evenly spread views are multiples of a step;
+# one of 4 usual gaps was measured, whatever way it is rounded.
+MISSING_GAP = 4.01
+WIDEST_GAP = 0.495  # nor was a gap that is so wide, as a share of the circle
 
 
 @dataclass(frozen=True, eq=False)

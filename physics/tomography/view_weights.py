@@ -15,9 +15,11 @@ from math import pi
 import numpy as np
 
 from physics.arrays import Array, Real
-from physics.tomography.geometry import Geometry, gaps_between, missing_gaps, usual_gap
+from physics.tomography.geometry import SAME_VIEW, Geometry, gaps_between, missing_gaps, usual_gap
 
-REPEATED = 0.25  # views that are closer than this share of the usual gap count as one view that was repeated
+# Views that are closer than this share of the usual gap count as one view that was repeated. Views that are a quarter
+# of it apart differ, whatever way their distance is rounded.
+REPEATED = 0.249
 
 
 def view_weights(geometry: Geometry) -> Real:
@@ -43,14 +45,22 @@ def view_weights(geometry: Geometry) -> Real:
 def is_covered(angles: Array, wanted: Array) -> np.ndarray:
     """Return True where an angle lies between views that are no further apart than usual, on a whole turn.
 
+    The first and the last view of such a range belong to it, also if rounding moves them by `SAME_VIEW` of the turn.
+
     Args:
         angles: of the views (view,) [rad], in any order.
         wanted: angles of any shape [rad].
     """
     views = np.sort(angles % (2 * pi))
     missing = missing_gaps(gaps_between(views, 2 * pi), 2 * pi)
-    before = np.searchsorted(views, wanted % (2 * pi), side="right") - 1  # -1: between the last view and the first
-    covered: np.ndarray = ~missing[before]
+
+    def is_missing(angle: Array) -> np.ndarray:
+        before = np.searchsorted(views, angle % (2 * pi), side="right") - 1  # -1: between the last view and the first
+        found: np.ndarray = missing[before]
+        return found
+
+    margin = SAME_VIEW * 2 * pi
+    covered: np.ndarray = ~(is_missing(wanted - margin) & is_missing(wanted + margin))
     return covered
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from physics.arrays import Real
 from physics.tomography.analytic import sinogram
-from physics.tomography.filtered_back_projection import filtered_back_projection
+from physics.tomography.filtered_back_projection import filtered_back_projection, weights_by_sample
 from physics.tomography.geometry import Geometry
 from physics.tomography.gridding import gridding_reconstruction
 from physics.tomography.phantom import add, disk
@@ -111,6 +111,23 @@ def test_unevenly_spread_views_are_weighted_by_their_range() -> None:
         assert abs(view_weights(geometry).sum() - pi) < 1e-12
         made = filtered_back_projection(gaussian_sinogram(geometry, 3, 4, 5.0), geometry, (64, 64))
         assert error(made, gaussian((64, 64), 3, 4, 5.0)) < 0.01
+
+
+TIES: dict[str, Real] = {
+    "the first view is measured again, from the other side": np.arange(61.0) * pi / 60,
+    "steps of a quarter of the usual gap": np.array([*range(0, 180, 4), *range(1, 180, 40)]) * pi / 180,
+}
+
+
+@pytest.mark.parametrize("distance", [0.0, 150.0])
+@pytest.mark.parametrize("angles", TIES.values(), ids=TIES)
+def test_rounding_of_angles_changes_no_weight_by_much(angles: Real, distance: float) -> None:
+    """Angles are stored as float32. Where lines or gaps lie exactly on a bound, rounding must not decide about them."""
+    weights = []
+    for seed in range(9):
+        moved = angles + np.random.default_rng(seed).uniform(-2e-7, 2e-7, len(angles))
+        weights.append(weights_by_sample(Geometry(moved, 25, axis_offset=9.0, source_distance=distance), None))
+    np.testing.assert_allclose(weights, np.broadcast_to(weights[0], np.shape(weights)), atol=1e-4 * weights[0].max())
 
 
 def test_a_range_that_was_not_measured_has_no_weight() -> None:
