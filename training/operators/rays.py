@@ -4,7 +4,7 @@ The functions take the fields that describe rays (`RAYS`), which may differ from
 the dimensions of sinogram and image. Rows of sinograms that were not measured are 0, and do not count.
 
 On a CPU they call the compiled code of `physics`, which takes a tenth of the time of the same sums in XLA. On other
-devices, and on several, the sums are made in XLA; the host computes only the weights of filtered back projection.
+devices, and on several, everything is computed in XLA.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ import numpy as np
 from jax.custom_derivatives import linear_call
 
 from training.contract import Array, Arrays, Sizes
+from training.operators.ray_weights import weigh
 
 RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
 TIE = 1e-5  # as in physics.tomography.projection
@@ -182,7 +183,7 @@ def _project_on_device(sizes: Sizes, image: Array, *rays: Array) -> Array:
         weight, place = position - left, first + row * (size + 2) + left
         return sums + jnp.where(inside, (1 - weight) * both[place] + weight * both[place + 1], 0)
 
-    sums = jax.lax.fori_loop(0, size, add_row, jnp.zeros(lines.start.shape, jnp.float32), unroll=UNROLL)
+    sums: Array = jax.lax.fori_loop(0, size, add_row, jnp.zeros(lines.start.shape, jnp.float32), unroll=UNROLL)
     return lines.step * sums
 
 
@@ -246,21 +247,7 @@ def _position(
 
 def _invert_on_device(sizes: Sizes, sinogram: Array, *rays: Array) -> Array:
     """Reconstruct images as `physics.tomography.filtered_back_projection` does, sample by sample."""
-    result = jax.ShapeDtypeStruct(sinogram.shape, jnp.float32)
-    weights = jax.pure_callback(partial(_weigh_on_host, dict(sizes)), result, *rays, vmap_method="sequential")
-    return jax.vmap(partial(_invert_one, sizes))(sinogram * weights, *rays)
-
-
-def _weigh_on_host(sizes: Sizes, *rays: Array) -> np.ndarray:
-    """Return the weights of rays (sample, view, detector)."""
-    from physics.tomography.filtered_back_projection import weights_by_sample
-    from physics.tomography.geometry import samples_by_rays
-
-    arrays = [np.asarray(array) for array in rays]
-    weights = np.zeros((len(arrays[0]), sizes["view"], sizes["detector"]), np.float32)
-    for rows, seen, geometry, known in samples_by_rays(sizes["detector"], *arrays):
-        weights[np.ix_(rows, np.flatnonzero(seen))] = weights_by_sample(geometry, known)
-    return weights
+    return jax.vmap(partial(_invert_one, sizes))(sinogram * weigh(sizes, *rays), *rays)
 
 
 def _invert_one(
