@@ -15,7 +15,7 @@ from pydantic import ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
-from schemas.exchange.raw_data import Preparation, RotationSeries
+from schemas.exchange.raw_data import Preparation, Raster, RotationSeries
 from schemas.grids import Ambiguities, Grid, Relation, group_dimensions
 from schemas.runtime import plugins
 from schemas.runtime.errors import suggestion
@@ -241,14 +241,6 @@ def drawn_parameters(prefix: str, *rows: tuple[str, tuple[str, ...], DType, str,
     )
 
 
-@dataclass(frozen=True)
-class Raster:
-    """Names of the parameters that follow from the position of a pattern in a raster (row, column, qy, qx)."""
-
-    position: str  # (sample, 2): y and x [nm], filled in if the file states the step of the scan
-    scan: str  # (sample,): the number of the file
-
-
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Import:
     """Rules for importing measurements of a task: `IMPORT` in `schemas/tasks/<task>.py`."""
@@ -258,6 +250,7 @@ class Import:
     roots: tuple[str, ...] = ()  # inputs that are square roots of counts
     masks: Mapping[str, str] = dataclasses.field(default_factory=dict)  # input: field with 1 where it was measured
     distinct: tuple[str, ...] = ()  # parameters that must differ between the images of a sample
+    shared: tuple[str, ...] = ()  # parameters of which a single given value holds for all images
     # Usual range of the maximum absolute value of each parameter, by name; the import warns outside of it.
     usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     raster: Raster | None = None  # given if a file may hold a whole raster of patterns
@@ -363,6 +356,7 @@ def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
     references: Mapping[tuple[str, Role], tuple[str, ...]] = {
         ("needs", "parameter"): rules.needs,
         ("distinct", "parameter"): rules.distinct,
+        ("shared", "parameter"): rules.shared,
         ("usual", "parameter"): tuple(rules.usual),
         ("raster", "parameter"): raster,
         ("beam", "input"): (rules.beam,) if rules.beam else (),

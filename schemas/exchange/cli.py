@@ -9,9 +9,12 @@ from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import Parser, add_repeatable_option, number, say, whole_number
 
-FORMATS_HELP = "format of the files; of projections: nxtomo, dxfile, and library: all pairs in one HDF5 file"
+FORMATS_HELP = (
+    "format of the files; gif: an animation of all images of a sample; of projections: nxtomo, dxfile, and library: "
+    "all pairs in one HDF5 file"
+)
 MAX_SHOWN_VALUES = 16  # maximum number of values of a parameter that are printed
-FORMATS = ("npy", "tiff", "mat", "png", "nxtomo", "dxfile", "library")
+FORMATS = ("npy", "tiff", "mat", "mrc", "png", "gif", "nxtomo", "dxfile", "library")
 
 
 def importing(verbs: Any) -> None:
@@ -21,16 +24,20 @@ def importing(verbs: Any) -> None:
         "import", help="make a dataset from measured images", description=about, allow_abbrev=False
     )
     parser.add_argument("--task", required=True, metavar="NAME", help="kind of measurement, for example tie")
+    parser.add_argument("files", nargs="*", metavar="FILE[:ARRAY]", help="files of one sample each, as --from FILE")
+    parser.add_argument("--key", metavar="ARRAY", help="name of the array in each of these files")
     parser.add_argument(
         "--from",
         dest="groups",
         nargs="+",
         action="append",
-        required=True,
+        default=[],
         metavar="FILE[:ARRAY]",
         help="files of one sample (TIFF, NPY, NPZ, HDF5, MRC, MAT, DM3, DM4, EMD ...): one image per file in the order "
         "of the planes, or one stack; repeat --from for each sample",
     )
+    angles = "angles of the images: one file for all samples, or one for each; as rotation=FILE in --from"
+    parser.add_argument("--angles", nargs="+", default=[], metavar="FILE[:ARRAY]", help=angles)
     add_repeatable_option(
         parser,
         "--set",
@@ -77,7 +84,7 @@ def exporting(verbs: Any) -> None:
         parser,
         "--limits",
         "FIELD=LOW:HIGH",
-        "clip the values of a field; for png, black and white (default: the lowest and highest exported value)",
+        "clip the values of a field; for png and gif, black and white (default: the lowest and highest exported value)",
         type=_limits,
     )
     parser.add_argument(
@@ -86,6 +93,9 @@ def exporting(verbs: Any) -> None:
         metavar="STORE",
         help="the dataset that these predictions belong to; needed to export error = prediction - truth",
     )
+    axes = "order of the axes in npy and mat, for example y,x,tilt (default: as in the dataset)"
+    parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help=axes)
+    parser.add_argument("--key", default="", metavar="NAME", help="name of the array in mat (default: the field's)")
     parser.add_argument("--out", type=local_path, metavar="FOLDER", help="folder to write (default: <store>-<format>)")
     parser.set_defaults(run=_export)
 
@@ -117,6 +127,7 @@ def _limits(text: str) -> tuple[str, tuple[float, float]]:
 
 def _import(args: argparse.Namespace) -> int:
     from schemas.exchange.importing import split_samples, store
+    from schemas.exchange.input_files import file_groups
     from schemas.exchange.measurements import measure
     from schemas.task import find_import, find_task
 
@@ -124,7 +135,8 @@ def _import(args: argparse.Namespace) -> int:
     if args.beam and find_import(task.name).beam is None:
         raise UserError(f"--beam {args.beam}: the inputs of task {task.name} are not relative to a beam; leave it out")
     out = output_path("--out", args.out)
-    measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
+    groups = file_groups(task, args.groups, args.files, args.key or "", args.angles)
+    measurement = measure(task, groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
     splits = split_samples(measurement, args.validation, args.test)
     manifest, written = store(measurement, out, splits, overwrite=args.overwrite)
     for note in measurement.notes:
@@ -157,6 +169,9 @@ def _export(args: argparse.Namespace) -> int:
 
     gallery = open_gallery(args.path, args.split, args.data)
     out = args.out or Path(f"{args.path.absolute().name.removesuffix('.zarr')}-{args.format}")
-    count = export(gallery, output_path("--out", out), args.format, args.fields, args.samples, dict(args.limits))
+    arrangement = args.axes, args.key
+    count = export(
+        gallery, output_path("--out", out), args.format, args.fields, args.samples, dict(args.limits), *arrangement
+    )
     say(f"{out}: {count:,} files, parameters.csv, export.json")
     return 0

@@ -1,4 +1,4 @@
-"""Export of images to files that other programs open: one file per sample and field; PNG: one per plane.
+"""Export of images to files that other programs open: one file per sample and field; PNG: one per image.
 
 export.json     written last: source of the images, sha256 of all files; for PNG also the values of black and white
 parameters.csv  one row per sample
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from schemas.exchange.export_sources import Arrays, Gallery, pixel
-from schemas.formats import mat, npy, png, tiff
+from schemas.formats import mat, mrc, npy, pictures, tiff
 from schemas.formats.export_metadata import ExportMetadata, Parameter
 from schemas.formats.rotation_series import rotation_export
 from schemas.grids import as_images
@@ -30,7 +30,11 @@ from schemas.runtime.terminal import printable
 from schemas.store import shard_ranges
 from schemas.task import Field, find_import
 
-WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
+WRITERS = {"npy": npy, "tiff": tiff, "mat": mat, "mrc": mrc}
+PICTURES = ("png", "gif")
+NO_COMPLEX = (*PICTURES, "tiff", "mrc")  # formats that hold no complex numbers
+WITH_JSON = ("npy", "mrc")  # formats whose metadata are in a file beside each file
+WITH_AXES = ("npy", "mat")  # formats that may hold axes in any order
 LIBRARY = "library"
 EXPORT_FILE = "export.json"
 UNFINISHED_FILE = ".export.json"  # shows that the files beside it are those of an export that was not finished
@@ -48,16 +52,20 @@ def export(
     names: Sequence[str] | None,
     samples: tuple[int, int | None],
     limits: Limits,
+    axes: Sequence[str] = (),
+    key: str = "",
 ) -> int:
     """Write the images of a gallery to files. The same export again changes nothing.
 
     Args:
         gallery: the source.
         out: the folder.
-        kind: format of the files: npy, tiff, mat or png.
+        kind: format of the files, such as npy.
         names: names of the fields; None: the default fields of the gallery.
         samples: first sample, and end of the range; None as the end: all samples.
-        limits: by field, lowest and highest value; values beyond are clipped. For png, these are black and white.
+        limits: by field, lowest and highest value; values beyond are clipped. For pictures, these are black and white.
+        axes: order of the axes in the files; empty: that of the task.
+        key: name of the array in the files; empty: that of the field.
 
     Returns:
         The number of images written.
@@ -68,11 +76,12 @@ def export(
         Interrupted: the disk is full.
     """
     fields = _fields(gallery, names, kind)
-    job = _Export(gallery, kind, fields, *_range(gallery, *samples), limits)
+    _refuse_arrangement(fields, gallery.parameters, kind, axes, key)
+    job = _Export(gallery, kind, fields, *_range(gallery, *samples), limits, tuple(axes), key)
     there = [field.name for field in fields]
     if unknown := sorted(limits.keys() - set(there)):
         raise UserError(f"--limits {unknown[0]}: no such field among those exported{suggestion(unknown[0], there)}")
-    if kind == "png":
+    if kind in PICTURES:
         job = replace(job, scale=job.extremes())
     about = job.about()
     with writable("--out", out), claimed("--out", out, partial(_refuse_other, out, about), by="another `export`"):
@@ -101,9 +110,27 @@ def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[F
     if kind in (*rotation_export.WRITERS, LIBRARY):
         return (_projections(gallery, names, kind),)
     for field in fields:
-        if field.dtype.startswith("complex") and kind in ("tiff", "png"):
+        if field.dtype.startswith("complex") and kind in NO_COMPLEX:
             raise UserError(f"--format {kind}: {field.name} is complex; choose npy or mat")
+        if kind == "mrc" and field.dtype not in mrc.DTYPES:
+            raise UserError(f"--format mrc: {field.name} is {field.dtype}, which MRC cannot hold; choose npy or tiff")
     return fields
+
+
+def _refuse_arrangement(
+    fields: Sequence[Field], parameters: Sequence[Field], kind: str, axes: Sequence[str], key: str
+) -> None:
+    """Raise UserError if files of this kind cannot have these axes, or cannot name their array so."""
+    if axes and kind not in WITH_AXES:
+        raise UserError(f"--axes {','.join(axes)}: --format {kind} has its own order of axes; choose npy or mat")
+    for field in fields if axes else ():
+        if sorted(axes) != sorted(dims := field.dims[field.per_sample :]):
+            raise UserError(f"--axes {','.join(axes)}: {field.name} has {','.join(dims)}; name these, in any order")
+    if key and kind != "mat":
+        raise UserError(f"--key {key}: --format {kind} names no arrays; choose mat, or leave it out")
+    taken = {mat.CARD_VARIABLE, *(parameter.name for parameter in parameters)}
+    if key and not (key.isascii() and key.isidentifier() and not key.startswith("_") and key not in taken):
+        raise UserError(f"--key {key}: must be a name for a variable of MATLAB that is not in use; choose another")
 
 
 def _projections(gallery: Gallery, names: Sequence[str] | None, kind: str) -> Field:
@@ -133,7 +160,9 @@ class _Export:
     fields: tuple[Field, ...]
     first: int
     last: int
-    scale: Limits  # values at which each field is clipped; for PNG, its values of black and white
+    scale: Limits  # values at which each field is clipped; for pictures, its values of black and white
+    axes: tuple[str, ...] = ()  # order of the axes in the files; empty: that of the task
+    key: str = ""  # name of the array in the files; empty: that of the field
 
     def blocks(self, fields: tuple[Field, ...]) -> Iterator[tuple[int, Arrays]]:
         """Yield blocks of consecutive samples: the first sample of each block, and its values by field."""
@@ -152,6 +181,7 @@ class _Export:
 
     def about(self) -> dict[str, object]:
         """Return the content of export.json except the hashes of the files."""
+        arrangement = {"axes": list(self.axes), "key": self.key}
         return {
             "drybeam_export": 1,
             "of": printable(self.gallery.path.name),
@@ -161,6 +191,7 @@ class _Export:
             "split": self.gallery.split,
             "samples": [self.first, self.last],
             "fields": {one.name: _describe_field(one, self.kind, self.scale.get(one.name)) for one in self.fields},
+            **{name: value for name, value in arrangement.items() if value},
         }
 
     def files(self) -> Iterator[Named]:
@@ -196,15 +227,19 @@ class _Export:
     def _files(self, field: Field, value: np.ndarray, sample: int | None, known: Known) -> Iterator[Named]:
         """Yield the files of one field of one sample."""
         stem = "_".join([self.gallery.split, *([] if sample is None else [f"{sample:04d}"]), field.name])
-        if self.kind == "png":
+        if self.kind in PICTURES:
             value = as_images(self.gallery.grids, field.dims[field.per_sample :], value)
+            limits = None if field.classes else self.scale[field.name]
+            if self.kind == "gif":
+                yield f"{stem}.gif", pictures.gif(value, limits)
+                return
             for plane in product(*map(range, value.shape[:-2])):
-                name = "_".join([stem, *map(str, plane)])
-                drawn = png.labels(value[plane]) if field.classes else png.write(value[plane], *self.scale[field.name])
-                yield f"{name}{png.SUFFIX}", drawn
+                yield f"{'_'.join([stem, *map(str, plane)])}.png", pictures.png(value[plane], limits)
             return
         if field.name in self.scale:
             value = np.clip(value, *self.scale[field.name])
+        dims = field.dims[field.per_sample :]
+        value = value.transpose([dims.index(axis) for axis in self.axes or dims])
         card = self._card(field, sample, known)
         if self.kind in rotation_export.WRITERS:
             suffix, write = rotation_export.WRITERS[self.kind]
@@ -216,8 +251,8 @@ class _Export:
             return
         writer = WRITERS[self.kind]
         wide = {name: known[name] for name in pixel(self.gallery, field) if name in known}
-        yield f"{stem}{writer.SUFFIX}", writer.write(value, card, wide if self.kind == "tiff" else known)
-        if self.kind == "npy":
+        yield f"{stem}{writer.SUFFIX}", writer.write(value, card, known if self.kind in WITH_AXES else wide)
+        if self.kind in WITH_JSON:
             yield f"{stem}.json", (card.model_dump_json(indent=2) + "\n").encode()
 
     def _card(self, field: Field, sample: int | None, known: Known) -> ExportMetadata:
@@ -233,7 +268,8 @@ class _Export:
             sample=sample,
             field=field.name,
             units=field.units,
-            axes=list(field.dims[field.per_sample :]),
+            axes=list(self.axes or field.dims[field.per_sample :]),
+            key=self.key,
             parameters={name: Parameter(values=list(values), units=units_of[name]) for name, values in known.items()},
         )
 
@@ -256,7 +292,7 @@ def _describe_field(field: Field, kind: str, limits: tuple[float, float] | None)
     about: dict[str, object] = {"units": field.units, "about": field.about}
     if field.classes:
         return about | {"classes": list(field.classes)}
-    if limits and kind == "png":
+    if limits and kind in PICTURES:
         low, high = limits
         return about | {"black": low, "white": high, "value": "black + (white - black) * grey / 255"}
     return about | ({"limits": list(limits)} if limits else {})

@@ -101,7 +101,9 @@ def _check_number(field: Field, number: float) -> float:
     return number
 
 
-def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samples: int) -> np.ndarray:
+def column(
+    field: Field, values: Sequence[float], sizes: Mapping[str, int], samples: int, *, shared: bool = False
+) -> np.ndarray:
     """Return one parameter of all samples as an array.
 
     Args:
@@ -109,6 +111,7 @@ def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samp
         values: the values of one sample, which then hold for all samples; or those of all samples, one after another.
         sizes: length of each dimension.
         samples: number of samples.
+        shared: whether a single value holds for all images.
 
     Raises:
         UserError: the number of values is neither that of one sample nor that of all samples.
@@ -116,6 +119,7 @@ def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samp
     shape = field.shape(sizes)
     each = math.prod(shape)
     samples = samples if field.per_sample else 1
+    values = [*values] * each if shared and len(values) == 1 else values
     if len(values) not in (each, samples * each):
         per = " x ".join(f"{dim} {sizes[dim]}" for dim in field.dims if dim != SAMPLE) or "one per sample"
         asked = f"{each}" + (f" or, for {samples} samples, {samples * each}" if samples > 1 else "")

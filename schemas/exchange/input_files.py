@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from schemas.exchange.raw_data import ROTATION, Raster
 from schemas.formats import reading
 from schemas.formats.image import Known, Picture, Rows
 from schemas.runtime.errors import UserError
-from schemas.task import Field, Import, Raster, Task
+from schemas.task import Field, Import, Task, find_import
 
 VALUE_TOLERANCE = 1e-3  # relative difference below which values in several files are taken as equal
 PIXEL_SIZES = ("sampling", "sampling_y", "sampling_x")
@@ -31,6 +32,35 @@ class Read:
     picture: Picture
     known: Known  # parameters that the file states of this input
     notes: tuple[str, ...] = ()  # warnings for the user
+
+
+def file_groups(
+    task: Task, groups: Sequence[Sequence[str]], files: Sequence[str], key: str, angles: Sequence[str]
+) -> list[Sequence[str]]:
+    """Return the files of each sample, as `read_inputs` takes them.
+
+    Args:
+        task: the task.
+        groups: files of one sample or of several each.
+        files: files of one sample each, instead of groups.
+        key: name of the array in each of these files; empty: not given.
+        angles: one file with the angles of all samples, or one for each; empty: not given.
+
+    Raises:
+        UserError: there are no files, or options do not fit together.
+    """
+    if bool(groups) == bool(files):
+        raise UserError("give the measured images: dataset import --task NAME FILE ..., or --from FILE ...")
+    if key and not files:
+        raise UserError(f"--key {key}: is for files without --from; write --from FILE:{key}")
+    found = [*groups] or [[reading.with_array(file, key) if key else file] for file in files]
+    how = find_import(task.name).preparation
+    if angles and (how is None or ROTATION not in how.beside):
+        raise UserError(f"--angles {angles[0]}: images of task {task.name} have no angles; leave it out")
+    if len(angles) not in (0, 1, len(found)):
+        raise UserError(f"--angles: {len(angles)} files for {len(found)} samples; give one for all, or one for each")
+    beside = [f"{ROTATION}={file}" for file in angles] * (len(found) if len(angles) == 1 else 1)
+    return [[*group, angle] for group, angle in zip(found, beside, strict=True)] if angles else found
 
 
 def read_inputs(
@@ -147,7 +177,8 @@ def _order_axes(field: Field, read: Read, axes: Sequence[str], asked: Mapping[st
     if read.picture.unclear and not axes:
         example = ",".join(field.dims[-len(read.picture.order) :])
         raise UserError(f"{read.path}: {read.picture.unclear}; name them in the order of the file: --axes {example}")
-    values, order = _numbers(read, named=bool(axes)), tuple(axes) or read.picture.axes
+    values = grey_values(read.path, read.picture, named=bool(axes))
+    order = tuple(axes) or read.picture.axes
     if order and sorted(order) in (sorted(field.dims), sorted(field.dims[1:]), sorted(field.dims[-2:])):
         if len(order) != values.ndim:
             raise UserError(f"{read.path}: has {values.ndim} axes, not {len(order)} ({','.join(order)}); see --axes")
@@ -173,18 +204,27 @@ def _from_matlab(field: Field, path: Path, values: np.ndarray, asked: Mapping[st
     return values if fits == [False, True] else theirs
 
 
-def _numbers(read: Read, *, named: bool) -> np.ndarray:
-    """Return the values of a file, in its own order if the user has named the axes. Refuse what is not grey."""
-    values = read.picture.stored if named else read.picture.values
+def grey_values(path: Path, picture: Picture, *, named: bool) -> np.ndarray:
+    """Return the values of a file.
+
+    Args:
+        path: the file, for messages.
+        picture: its content.
+        named: whether the user has named the axes. The values are then in the order of the file.
+
+    Raises:
+        UserError: the values are no grey values, or there are none.
+    """
+    values = picture.stored if named else picture.values
     if values.dtype.kind == "c":
-        raise UserError(f"{read.path}: holds complex values; give measured intensities")
+        raise UserError(f"{path}: holds complex values; give measured intensities")
     if values.dtype.kind not in "biuf":
-        raise UserError(f"{read.path}: holds {values.dtype}; give grey values (numbers)")
-    painted = values.ndim == 3 and values.shape[-1] in (3, 4) and values.dtype == np.uint8 and not read.picture.matlab
-    if not named and (painted or read.picture.colours):
-        raise UserError(f"{read.path}: holds colours (RGB); give a grey image, or name the axes: --axes y,x,plane")
+        raise UserError(f"{path}: holds {values.dtype}; give grey values (numbers)")
+    painted = values.ndim == 3 and values.shape[-1] in (3, 4) and values.dtype == np.uint8 and not picture.matlab
+    if not named and (painted or picture.colours):
+        raise UserError(f"{path}: holds colours (RGB); give a grey image, or name the axes: --axes y,x,plane")
     if not values.size:
-        raise UserError(f"{read.path}: holds no pixels (shape {values.shape}); give another file")
+        raise UserError(f"{path}: holds no pixels (shape {values.shape}); give another file")
     return values
 
 

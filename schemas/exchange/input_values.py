@@ -19,7 +19,9 @@ NEGATIVE_MARKS = [-1.0, -2.0, -999.0, -9999.0, *(float(-(2**bits)) for bits in (
 type Held = Literal["counts", "amplitudes"]
 
 
-def apply_mask(field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | None, name: str) -> np.ndarray:
+def apply_mask(
+    field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | None, name: str, *, marks: bool = True
+) -> np.ndarray:
     """Return the images of all samples, with 0 where a mask is 0.
 
     Args:
@@ -27,6 +29,7 @@ def apply_mask(field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | N
         samples: the images of each sample.
         mask: 1 where the detector measures; None: everywhere.
         name: name of the field that may hold the mask, for messages; empty: there is none.
+        marks: whether pixels without a measurement are looked for.
 
     Raises:
         UserError: some of the other pixels have no measurement.
@@ -34,16 +37,32 @@ def apply_mask(field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | N
     values = np.stack(samples)
     if mask is not None:
         values[np.broadcast_to(mask == 0, values.shape)] = 0
+    if marks:
+        remedy = f"mask them: --with {name}=FILE, 0 at these pixels" if name and mask is None else ""
+        refuse_unmeasured(field.name, values, remedy or "replace or crop them")
+    return values
+
+
+def refuse_unmeasured(name: str, values: np.ndarray, remedy: str) -> None:
+    """Refuse values among which some pixels have no measurement.
+
+    Args:
+        name: name of the input or the file, for the message.
+        values: array of numbers.
+        remedy: what the user can do.
+
+    Raises:
+        UserError: some pixels have no measurement.
+    """
     missing = find_unmeasured(values)
     if not missing.any():
-        return values
+        return
     shown = np.unique(values[missing])[:3]
-    remedy = f"mask them: --with {name}=FILE, 0 at these pixels" if name and mask is None else "replace or crop them"
     if not np.isfinite(shown).all():
         what = "values are not finite numbers (NaN, inf), or missing by the file's own mark"
     else:
         what = f"values are {' or '.join(f'{mark:.10g}' for mark in shown)}, a mark of pixels without a measurement"
-    raise UserError(f"{field.name}: {int(missing.sum()):,} {what}; {remedy}")
+    raise UserError(f"{name}: {int(missing.sum()):,} {what}; {remedy}")
 
 
 def find_unmeasured(values: np.ndarray) -> np.ndarray:

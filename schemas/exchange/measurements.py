@@ -15,7 +15,7 @@ from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.hashes import sha256_of
 from schemas.runtime.settings import make_settings
-from schemas.task import Field, Import, Task, find_import
+from schemas.task import SAMPLE, Field, Import, Task, find_import
 
 STATED_TOLERANCE = 0.01  # a warning is printed if a set value differs by more than this share from that in the file
 
@@ -72,19 +72,22 @@ def measure(
     asked = _implied_lengths(task, given)
     one = how.preparation
     chosen = make_settings(one.settings, {}, settings) if one else None
-    read = [dict(read_inputs(task, how, group, one.rows(chosen, axes) if one else None)) for group in groups]
+    read = [
+        dict(read_inputs(task, how, group, one.rows(chosen, axes) if one and one.rows else None)) for group in groups
+    ]
     reads = [one for group in read for one in group.items()]
+    single = {field.name for field in task.fields if field.dims == (SAMPLE,)}
     parts: dict[str, list[Sample]] = {}
     notes: list[str] = []
     for group in read:
         done = max(map(len, parts.values()), default=0)
-        rest = {name: values[done:] if len(values) > 1 else values for name, values in given.items()}
+        rest = {name: values[done:] if name in single and len(values) > 1 else values for name, values in given.items()}
         for name, made in _samples(task, how, group, axes, asked, settings, rest, notes):
             parts.setdefault(name, []).extend(made)
     sizes = _sizes(task, parts)
     known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
     rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
-    if one:
+    if one and one.lengths:
         sizes = {**one.lengths(chosen, sizes, {**rows[0], **given}), **sizes}
     roots = task.related("same", "reciprocal")
     lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
@@ -105,13 +108,14 @@ def measure(
     inputs = {}
     for name, samples in parts.items():
         mask = how.masks.get(name, "")
-        raw = apply_mask(task[name], [sample.values for sample in samples], found.arrays.get(mask), mask)
+        values, marks = [sample.values for sample in samples], not (one and one.refuses_marks)
+        raw = apply_mask(task[name], values, found.arrays.get(mask), mask, marks=marks)
         inputs[name] = convert_input(task[name], raw, beam, notes, relative=name == how.beam)
         if name in how.roots:
             inputs[name] = to_amplitudes(name, inputs[name], raw, holds)
     columns |= _raster_positions(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
     columns = inputs | columns | found.arrays
-    if one:
+    if one and one.constants:
         columns = {**one.constants(chosen, sizes, columns), **columns}
     columns |= how.complete(columns, found.known) if how.complete else {}
     sources = [SourceFile(name=one.path.name, sha256=sha256_of(one.path)) for _, f in reads for one in f]
@@ -203,7 +207,8 @@ def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
             for dim, length in zip(dims, sample.values.shape, strict=True):
                 if sizes.setdefault(dim, length) != length:
                     raise UserError(
-                        f"sample {number}: {name} has {length} along {dim}, others {sizes[dim]}; crop all to one size"
+                        f"sample {number}: {name} has {length} along {dim}, others {sizes[dim]}; crop all to one size, "
+                        "or import them one by one"
                     )
     return sizes
 
@@ -231,7 +236,7 @@ def _parameters(
     columns = {}
     for name in names:
         values = given[name] if name in given else [value for one in stated[name] for value in one or ()]
-        columns[name] = given_parameters.column(known[name], values, sizes, len(rows))
+        columns[name] = given_parameters.column(known[name], values, sizes, len(rows), shared=name in how.shared)
         notes += _warn_of_units(known[name], columns[name], how.usual.get(name))
         if name in how.distinct:
             _refuse_equal(name, columns[name])

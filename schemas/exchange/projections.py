@@ -13,7 +13,7 @@ from physics.tomography.axis_line import fit_line
 from physics.tomography.geometry import Geometry, field_of_view, is_whole_turn, samples_by_rays
 from physics.tomography.rotation_axis import LEAST_UNCERTAINTY, find_axis
 from schemas.exchange.line_integrals import AXES, Corrections, Series, correct, rows_read
-from schemas.exchange.raw_data import Files, Preparation, Prepared, PreparedSample
+from schemas.exchange.raw_data import ROTATION, Files, Preparation, Prepared, PreparedSample
 from schemas.exchange.targets import IMAGE, MASK, Frames, Placement, find_doubts, place, read_frames
 from schemas.exchange.view_angles import DEGREE, doubt_turn, read_angles, select_views
 from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
@@ -152,7 +152,7 @@ def _stack(files: Sequence[tuple[Path, Picture]]) -> Beside:
 
 def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str], settings: Corrections) -> list[Series]:
     """Return the projections: of each file, or of a stack of files that hold one image each and no angles."""
-    images = all(picture.values.ndim == 2 and "rotation" not in picture.beside for _, picture in files)
+    images = all(picture.values.ndim == 2 and ROTATION not in picture.beside for _, picture in files)
     if len(files) > 1 and images:
         lacking = [name for name in AXES if name not in (axes or AXES[1:])]
         path, picture = files[0]
@@ -194,7 +194,7 @@ def _prepare_series(
 
     The axis is looked for in all views.
     """
-    angles, notes = read_angles(series.path, series.values.shape, settings.angles, beside.get("rotation"))
+    angles, notes = read_angles(series.path, series.values.shape, settings.angles, beside.get(ROTATION))
     if series.final:
         settings = settings.model_copy(update={"log": "taken", "columns": "keep", "views": "keep"})
     if settings.center is None and "center" in beside:
@@ -351,5 +351,5 @@ def _view(settings: Corrections, sizes: Mapping[str, int], columns: Mapping[str,
 
 
 PREPARATION = Preparation(
-    "sinogram", ("flat", "dark", "rotation"), (IMAGE, MASK), Corrections, prepare, image_sizes, _view, rows_read
+    "sinogram", ("flat", "dark", ROTATION), (IMAGE, MASK), Corrections, prepare, image_sizes, _view, rows_read
 )

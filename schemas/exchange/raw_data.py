@@ -13,6 +13,14 @@ from schemas.runtime.settings import Settings
 
 
 @dataclass(frozen=True)
+class Raster:
+    """Names of the parameters that follow from the position of a pattern in a raster (row, column, qy, qx)."""
+
+    position: str  # (sample, 2): y and x [nm], filled in if the file states the step of the scan
+    scan: str  # (sample,): the number of the file
+
+
+@dataclass(frozen=True)
 class RotationSeries:
     """Names of the fields that describe projections of a turning object, for programs of tomography."""
 
@@ -25,6 +33,8 @@ class RotationSeries:
     magnification: str  # (sample,), width of a pixel of the detector at the axis [pixel of the image]
     source: str  # (sample,), distance from the source to the axis; 0: a parallel beam
 
+
+ROTATION = "rotation"  # name of the angles that are given beside projections or images
 
 type Files = Mapping[str, Sequence[tuple[Path, Picture]]]  # by input, and by name of what is given beside it
 type PreparedSample = tuple[dict[str, np.ndarray], Known]  # fields and parameters of a sample
@@ -43,10 +53,12 @@ class Preparation:
     # the parameters that are given: values that hold for all samples, or those of these samples and of later ones.
     prepare: Callable[[Files, Sequence[str], Any, Known], Prepared]
     # A function of the settings, the lengths of the dimensions of the input and the parameters of a sample. It returns
-    # the lengths of the dimensions of the targets.
-    lengths: Callable[[Any, Mapping[str, int], Known], Mapping[str, int]]
+    # the lengths of the dimensions of the targets. None: those of the input.
+    lengths: Callable[[Any, Mapping[str, int], Known], Mapping[str, int]] | None = None
     # A function of the settings, of the lengths of all dimensions, and of the fields and parameters of all samples. It
-    # returns fields without a sample axis.
-    constants: Callable[[Any, Mapping[str, int], Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
-    # A function of the settings and the axes in the files. It returns the rows that are read of the input.
-    rows: Callable[[Any, Sequence[str]], Rows]
+    # returns fields without a sample axis. None: there are none.
+    constants: Callable[[Any, Mapping[str, int], Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None
+    # A function of the settings and the axes in the files. It returns the rows that are read of the input. None: all.
+    rows: Callable[[Any, Sequence[str]], Rows] | None = None
+    # True if `prepare` refuses pixels without a measurement. In what it returns, no number is then taken as their mark.
+    refuses_marks: bool = False

@@ -1,10 +1,14 @@
 """Metadata of an exported image: JSON in the file, or beside it. An import reads them back."""
 
+import stat
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from schemas.task import find_task, task_names
+
+MAX_JSON_BYTES = 1 << 20  # maximum number of bytes of a JSON file that are read
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +35,7 @@ class ExportMetadata(BaseModel):
     units: str
     axes: list[str]
     parameters: dict[str, Parameter] = {}
+    key: str = Field("", exclude_if=lambda key: not key)  # name of the array in the file, if not that of the field
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -48,3 +53,19 @@ class ExportMetadata(BaseModel):
             for name, parameter in self.parameters.items()
             if name in fields and fields[name].units == parameter.units
         }
+
+
+def read_beside(path: Path) -> ExportMetadata | None:
+    """Return the metadata in the JSON file beside an exported file; None if there are none.
+
+    Args:
+        path: the exported file.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        if not stat.S_ISREG(beside.stat().st_mode):
+            return None
+        with beside.open("rb") as file:
+            return ExportMetadata.parse(file.read(MAX_JSON_BYTES).decode("utf-8", "replace"))
+    except OSError:
+        return None

@@ -55,7 +55,7 @@ def read(path: Path, inner: str) -> Stated:
         else None
     )
     if card and not inner:
-        inner = card.field
+        inner = card.key or card.field
     if inner.partition(".")[0] in structs or (structs and not found):
         return _in_struct(path, inner, structs)
     name = choose_array(path, inner, {name: shape for name, (shape, _) in found.items()})
@@ -63,7 +63,7 @@ def read(path: Path, inner: str) -> Stated:
     values = np.asarray(_load(path, name))
     if values.size * 2 < np.prod(found[name][0]):
         raise UserError(f"{path}:{name}: damaged: shorter than its header states; get another copy")
-    if card and name == card.field:
+    if card and name == (card.key or card.field):
         shape = values.shape[-len(card.axes) :]  # MATLAB has added a leading axis to arrays of one axis
         return Stated(values.reshape(shape), known=card.known(), exported=tuple(card.axes))
     return Stated(values, matlab=True)
@@ -104,7 +104,8 @@ def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
         known: parameters of the sample.
     """
     file = io.BytesIO()
-    parameters = {name: np.array(numbers) for name, numbers in known.items() if name != card.field}
+    parameters = {name: np.array(numbers) for name, numbers in known.items() if name != (card.key or card.field)}
     text = json.dumps(card.model_dump(mode="json"))  # ASCII, because SciPy truncates other texts
-    scipy.io.savemat(file, {**parameters, CARD_VARIABLE: text, card.field: values}, do_compression=True)
+    content = {**parameters, CARD_VARIABLE: text, card.key or card.field: values}
+    scipy.io.savemat(file, content, do_compression=True)
     return HEADER + file.getvalue()[len(HEADER) :]

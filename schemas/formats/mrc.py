@@ -1,4 +1,4 @@
-"""Reader of MRC files: an image or a stack, with voxel sizes in angstrom."""
+"""MRC files: an image or a stack, with voxel sizes in angstrom. Metadata of an export are in a JSON file beside it."""
 
 import warnings
 from pathlib import Path
@@ -6,13 +6,20 @@ from typing import Any
 
 import mrcfile
 import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
 
 from schemas.formats.axis_order import Axis
-from schemas.formats.image import refuse_large
+from schemas.formats.export_metadata import ExportMetadata, read_beside
+from schemas.formats.image import Known, refuse_large
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "MRC"
+SUFFIX = ".mrc"
+DTYPES = {"bool": "int16", "uint8": "int16", "uint16": "uint16", "float32": "float32"}  # of fields, and in files
+LABEL = "written by drybeam"
+VERSION = 20140  # of the format MRC2014
+ANGSTROM = 10  # per nm
 IMOD_STAMP = 1146047817  # the number by which IMOD marks its headers
 STAMP_POSITION, FLAGS_POSITION = 152, 156  # places of that number and of IMOD's flags in the header
 SIGNED_FLAG = 1  # IMOD's flag of signed bytes
@@ -49,6 +56,9 @@ def read(path: Path, inner: str) -> Stated:
     notes = [f"warning: {path}: {fault}; it is read all the same" for fault in faults]
     if header.mode == BYTE_MODE:
         values = _bytes(path, header, values)
+    card = read_beside(path)
+    if card and len(card.axes) == values.ndim:
+        return Stated(values, _axes(header, values.ndim), card.known(), exported=tuple(card.axes), notes=tuple(notes))
     return Stated(values, _axes(header, values.ndim), notes=tuple(notes))
 
 
@@ -104,3 +114,31 @@ def _voxel(header: Any, name: str) -> float | None:
     """Return the width of a voxel [angstrom] along one axis."""
     intervals, length = int(header[f"m{name}"]), float(header.cella[name])
     return length / intervals if intervals > 0 else None
+
+
+def write(values: np.ndarray, _card: ExportMetadata, known: Known) -> bytes:
+    """Return a stack of images as an MRC file. The metadata go into a file beside it.
+
+    Args:
+        values: (..., y, x); all leading axes become sections.
+        _card: not used.
+        known: pixel sizes [nm].
+    """
+    images = np.atleast_2d(values).astype(DTYPES[values.dtype.name])
+    images = images.reshape(-1, *images.shape[-2:])
+    step = [known.get(name, known.get("sampling", (0.0,)))[0] * ANGSTROM for name in ("sampling_x", "sampling_y")]
+    header = np.zeros((), HEADER_DTYPE)
+    header["mode"] = mrcfile.utils.mode_from_dtype(images.dtype)
+    for axis, length, width in zip("xyz", images.shape[::-1], (*step, 0.0), strict=True):
+        header[f"n{axis}"] = header[f"m{axis}"] = length
+        header["cella"][axis] = length * width
+    for name, angle in zip(("alpha", "beta", "gamma"), (90, 90, 90), strict=True):
+        header["cellb"][name] = angle
+    for name, number in zip(MAPS, (3, 2, 1), strict=True):
+        header[name] = number
+    header["dmin"], header["dmax"] = images.min(), images.max()
+    header["dmean"], header["rms"] = images.mean(dtype=np.float64), images.std(dtype=np.float64)
+    header["map"], header["nversion"] = b"MAP ", VERSION
+    header["machst"] = mrcfile.utils.machine_stamp_from_byte_order(header["mode"].dtype.byteorder)
+    header["nlabl"], header["label"][0] = 1, LABEL
+    return header.tobytes() + images.tobytes()

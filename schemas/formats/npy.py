@@ -2,21 +2,19 @@
 
 import io
 import math
-import stat
 import zipfile
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from schemas.formats.export_metadata import ExportMetadata
+from schemas.formats.export_metadata import ExportMetadata, read_beside
 from schemas.formats.image import Known, Shape, choose_array, refuse_large
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "NPY"
 SUFFIX = ".npy"
-MAX_JSON_BYTES = 1 << 20  # maximum number of bytes of the JSON file that are read
 ENCRYPTED_FLAG = 1  # flag of a member of an archive
 
 
@@ -40,7 +38,7 @@ def read(path: Path, inner: str) -> Stated:
         shape, dtype = _header(path, file)
         _refuse_short(path, shape, dtype, path.stat().st_size - file.tell())
     values = np.load(path, allow_pickle=False)
-    card = _read_json_beside(path)
+    card = read_beside(path)
     return Stated(values, known=card.known(), exported=tuple(card.axes)) if card else Stated(values)
 
 
@@ -92,17 +90,6 @@ def _plain_shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Shape | Non
     except (ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
         return None
     return None if dtype.hasobject else shape
-
-
-def _read_json_beside(path: Path) -> ExportMetadata | None:
-    beside = path.with_suffix(".json")
-    try:
-        if not stat.S_ISREG(beside.stat().st_mode):
-            return None
-        with beside.open("rb") as file:
-            return ExportMetadata.parse(file.read(MAX_JSON_BYTES).decode("utf-8", "replace"))
-    except OSError:
-        return None
 
 
 def write(values: np.ndarray, _card: ExportMetadata, _known: Known) -> bytes:

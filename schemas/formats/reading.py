@@ -80,6 +80,20 @@ def read(text: str, option: str = "--from ", rows: Rows | None = None) -> tuple[
         raise _unreadable(kind, path, error) from None
 
 
+def with_array(text: str, name: str) -> str:
+    """Return `file:array` for a file, unless an array is named in it already.
+
+    Args:
+        text: the file, as the user wrote it.
+        name: name of the array.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    _, inner = _split_name(text, "")
+    return text if inner else f"{text}:{name}"
+
+
 def read_as(kind: str, path: Path, inner: str, rows: Rows | None = None) -> Picture:
     """Read the images of a file of a known kind in this process.
 

@@ -62,7 +62,7 @@ def read(path: Path, inner: str) -> Stated:
         if number is not None:
             values = values.reshape(-1, *chosen.keyframe.shape)[number]
         card = _read_export_metadata(file)
-        scale, offset = _calibration(path, file.imagej_metadata or {})
+        scale, offset = _calibration(path, chosen.keyframe, file.imagej_metadata or {})
         return Stated(
             values,
             (*_leading_axes(file, chosen, values.ndim), *_sizes(file, chosen))
@@ -136,22 +136,27 @@ def _ome_channels(file: tifffile.TiffFile) -> list[ET.Element]:
 
 
 def _refuse_tags(path: Path, page: Any) -> None:
-    """Refuse grey values that grow from white to black, and images that are to be turned or mirrored."""
+    """Refuse grey values that grow from white to black or whose zero is unclear, and turned or mirrored images."""
     if (page_turn := page.tags.valueof(ORIENTATION_TAG) or UPRIGHT) != UPRIGHT:
         rule = "its rows and columns are not stored from the top left; save it upright (Orientation 1)"
         raise UserError(f"{path}: its tag Orientation is {page_turn}: {rule}")
-    origin, scale = (np.ravel(page.tags.valueof(tag, 0)).tolist() for tag in DIGITAL_MICROGRAPH_TAGS)
-    if any(origin) or not set(scale) <= {0, 1}:
-        rule = "its grey values are calibrated by DigitalMicrograph with the origin {} and the scale {}"
-        raise UserError(f"{path}: {rule.format(origin[0], scale[0])}; give its DM4 file, or the calibrated values")
+    if (origin := _digital_micrograph_calibration(page)[0]) != 0:
+        rule = f"its grey values are calibrated by DigitalMicrograph with the origin {origin:g}"
+        raise UserError(f"{path}: {rule}; give its DM4 file, or the calibrated values")
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         raise UserError(f"{path}: its tags say that 0 is white; save it with 0 as black (MinIsBlack)")
 
 
-def _calibration(path: Path, imagej: Mapping[str, Any]) -> tuple[float, float]:
-    """Return scale and offset of the grey values, as ImageJ states them. Refuse functions that are not linear."""
+def _digital_micrograph_calibration(page: Any) -> tuple[float, float]:
+    """Return the grey value of the calibrated value 0, and the scale; 0 and 1 if the tags do not state them."""
+    origin, scale = (float(np.ravel(page.tags.valueof(tag, 0))[0]) for tag in DIGITAL_MICROGRAPH_TAGS)
+    return origin, scale or 1.0
+
+
+def _calibration(path: Path, page: Any, imagej: Mapping[str, Any]) -> tuple[float, float]:
+    """Return scale and offset of the grey values, as ImageJ or DigitalMicrograph state them. Refuse other functions."""
     if (function := imagej.get("cf", NO_CALIBRATION)) == NO_CALIBRATION:
-        return 1.0, 0.0
+        return _digital_micrograph_calibration(page)[1], 0.0
     if function != STRAIGHT_LINE or not {"c0", "c1"} <= imagej.keys():
         raise UserError(
             f"{path}: its grey values are calibrated by ImageJ's function number {function}, which is not a straight "

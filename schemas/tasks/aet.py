@@ -1,10 +1,11 @@
 """Clean images from tilt series of noisy ones, scanned with electrons around an annular detector (ADF-STEM)."""
 
+from schemas.exchange.image_series.series import PREPARATION
 from schemas.fields.backgrounds import FIELDS as BACKGROUND
 from schemas.fields.clusters import FIELDS as CLUSTER
 from schemas.fields.scans import FIELDS as SCAN
 from schemas.grids import Grid
-from schemas.task import DType, Field, Role, Task
+from schemas.task import DType, Field, Import, Role, Task
 
 IMAGES = ("sample", "tilt", "y", "x")
 
@@ -58,4 +59,11 @@ TASK = Task(
         _optional("element", "1", "atomic number of each atom; 0: no atom", "atom", role="auxiliary", dtype="uint8"),
         _optional("position", "nm", "place (z, y, x) of each atom at the angle 0", "atom", "axis", role="auxiliary"),
     ),
+)
+
+IMPORT = Import(
+    needs=("angle", "electrons", "sampling"),
+    usual={"sampling": (0.004, 0.1), "angle": (0, 6.3), "voltage": (1e4, 1.3e6)},  # atoms lie 0.2 nm apart
+    shared=("electrons",),
+    preparation=PREPARATION,
 )

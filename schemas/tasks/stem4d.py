@@ -7,6 +7,7 @@ import numpy as np
 from physics.diffraction import amplitude
 from physics.probe import shift_wave
 from schemas.exchange import scan_checks
+from schemas.exchange.raw_data import Raster
 from schemas.fields.illuminated_patches import ENLARGEMENT, illuminated_mask
 from schemas.fields.lattices import FIELDS as LATTICE
 from schemas.fields.picture_views import FIELDS as PICTURE
@@ -14,7 +15,7 @@ from schemas.fields.textures import FIELDS as TEXTURE
 from schemas.formats.image import Known
 from schemas.grids import Ambiguities, Grid
 from schemas.runtime.errors import UserError
-from schemas.task import DType, Field, Formula, Import, Raster, Task
+from schemas.task import DType, Field, Formula, Import, Task
 
 PATTERN = ("sample", "qy", "qx")
 
