@@ -1,6 +1,7 @@
 """Command lines that invert measurements (`infer`) and score the predictions against the truth (`evaluate`)."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists
-from schemas.runtime.terminal import Parser, add_repeatable_option, run_command, say, share, whole_number
+from schemas.runtime.terminal import Parser, add_repeatable_option, number, run_command, say, share, whole_number
 
 COMPATIBLE = {  # options that only show something, and the other options that may stand beside them
     "describe": {"data", "method", "task", "json"},
@@ -167,6 +168,8 @@ def _infer_parser() -> Parser:
         metavar="F",
         help="share of a tile that its neighbour covers, up to 0.9 (default: 0.5)",
     )
+    halves = "divide counts at random into halves, and invert both; evaluate --no-truth scores each by the other"
+    add("--halves", action="store_true", help=halves)
     add("--overwrite", action="store_true", help="first remove the predictions that are stored there")
     add(
         "--stitch", type=local_path, metavar="STORE", help="also stitch predicted patches to larger images, stored here"
@@ -194,6 +197,13 @@ def _tile(text: str) -> int | str:
     return text if text == "none" else _count(text)
 
 
+def _positive(text: str) -> float:
+    value = number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number above 0")
+    return value
+
+
 def _parse_store(text: str) -> tuple[str | None, Path]:
     label, equals, path = text.partition("=")
     if not equals or exists(Path(text)):
@@ -214,5 +224,9 @@ def _evaluate_parser() -> Parser:
     add("--out", type=local_path, default=Path("report"), metavar="FOLDER", help=folder)
     add("--split", type=_splits, metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: that of the first store)")
     add("--overwrite", action="store_true", help="replace a report of other predictions")
+    unbiased = "score predictions that `infer --halves` made, each against the half that it has not seen"
+    add("--no-truth", action="store_true", help=unbiased)
+    ranges = "range of values in upsnr, in the unit of the input (default: that of the inputs, without outliers)"
+    add("--data-range", type=_positive, metavar="R", help=ranges)
     add("--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; exit code 1 if one is missed")
     return parser

@@ -49,6 +49,7 @@ class InferOptions:
     stitch_set: Sequence[str] = ()
     tune_on: Path | None = None
     tune_by: str | None = None
+    halves: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class EvaluateOptions:
     split: Sequence[str] | None = None
     overwrite: bool = False
     expect: str | None = None
+    no_truth: bool = False
+    data_range: float | None = None
 
 
 def infer(options: InferOptions, say: Say = terminal.say) -> list[Path]:
@@ -80,6 +83,7 @@ def infer(options: InferOptions, say: Say = terminal.say) -> list[Path]:
         raise UserError("give either --model RUN (a trained network) or --method NAME (a classical method)")
     data, options = options.data, _expand_refine(options)
     sources = [open_source(data, split) for split in options.split]
+    sources = [half for source in sources for half in _halves(source)] if options.halves else sources
     options, stitching = _check_stitching(options, sources)
     inverter = _open_inverter(options, sources)
     places = [_out_path(options, inverter.name, source, sources) for source in sources]
@@ -99,6 +103,9 @@ def infer(options: InferOptions, say: Say = terminal.say) -> list[Path]:
 
                 for line in stitch(job.source, job.out, options.stitch, stitching):
                     say(line)
+    if options.halves:
+        stores = " ".join(str(job.out) for job in jobs)
+        say(f"each store was made at half the dose; to score them: evaluate --no-truth --predictions {stores}")
     return [job.out for job in jobs]
 
 
@@ -118,6 +125,10 @@ def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
     """
     if not options.predictions:
         raise UserError("--predictions is missing: name the stores, for example --predictions predictions-*.zarr")
+    if options.data_range is not None and not options.no_truth:
+        raise UserError(f"--data-range {options.data_range:g}: is for --no-truth; give --no-truth as well, or omit it")
+    if options.no_truth:
+        return _evaluate_without_truth(options, say)
     from inference.report import document, expectations, tables
     from inference.report.evaluation import evaluate as score
 
@@ -132,6 +143,25 @@ def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
     tables.show(evaluation)
     say(f"{options.out}: metrics.json, metrics.csv, report.html")
     return expectations.missed(expected, tables.metrics(evaluation)["methods"])
+
+
+def _evaluate_without_truth(options: EvaluateOptions, say: Say) -> list[str]:
+    """Score predictions of both halves of the counts, each against the other half. Returns missed expectations."""
+    from inference.report import expectations, tables
+    from inference.without_truth import documents, scoring
+
+    out = output_path("--out", options.out)
+    expected = expectations.load(options.expect) if options.expect else []
+    refuse_store("--out", out)
+    found = scoring.evaluate(options.data, options.predictions, options.split, options.data_range)
+    refuse = partial(tables.refuse_other_report, out, *documents.scored(found), overwrite=options.overwrite)
+    with claimed("--out", out, refuse, by="another `evaluate`"):
+        sweep(out, deep=False)
+        metrics = documents.metrics(found)
+        tables.write_files(metrics, documents.csv_rows(found), documents.page(found), out)
+    documents.show(found)
+    say(f"{options.out}: metrics.json, metrics.csv, report.html")
+    return expectations.missed(expected, metrics["methods"])
 
 
 def checked_label(option: str, text: str) -> str:
@@ -149,6 +179,12 @@ def checked_label(option: str, text: str) -> str:
     return text
 
 
+def _halves(source: Source) -> tuple[Source, Source]:
+    """Return a split with either half of its counts. UserError: it has no counts."""
+    assert source.counts  # refuses a dataset without them
+    return replace(source, half=0), replace(source, half=1)
+
+
 def _expand_refine(options: InferOptions) -> InferOptions:
     if options.refine is None:
         return options
@@ -164,6 +200,8 @@ def _check_stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[
     """
     if options.stitch is None:
         return options, None
+    if options.halves:
+        raise UserError(f"--stitch {options.stitch}: has no effect with --halves; leave one of them out")
     if len(sources) > 1:
         raise UserError(f"--stitch {options.stitch}: can stitch one split only; give one with --split")
     from inference.stitching.command import choose_method, refuse_pictures, required_stitch
@@ -181,7 +219,7 @@ def _check_stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[
 def _out_path(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
     """Return the place of the predictions of a split, named after the dataset and the method.
 
-    If there are several splits, the name of the split is appended.
+    If there are several splits, the name of the split is appended; if halves are inverted, the number of the half.
 
     Names of runs usually begin with the name of their dataset. It is then not repeated.
     """
@@ -189,9 +227,9 @@ def _out_path(options: InferOptions, name: str, source: Source, sources: Sequenc
     if options.out is None:
         checked_label("--name", name)
     out: Path = options.out or Path(f"predictions-{'' if name.startswith(f'{data}-') else f'{data}-'}{name}.zarr")
-    if len(sources) > 1:
-        out = out.parent / f"{out.name.removesuffix('.zarr')}-{source.split}.zarr"
-    return out
+    several = len({other.split for other in sources}) > 1
+    parts = [source.split] * several + ([] if source.half is None else [f"half-{source.half}"])
+    return out.parent / f"{'-'.join([out.name.removesuffix('.zarr'), *parts])}.zarr" if parts else out
 
 
 def _make_job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> inversion.Inversion:
@@ -232,7 +270,8 @@ def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter
 def _open_tuning(options: InferOptions) -> Source | Path | None:
     """Return the dataset on which a method is tuned, or the place of predictions whose settings it takes."""
     if options.tune_on is None or not METADATA.stands_at(options.tune_on):
-        return open_tuning_source(options.tune_on) if options.tune_on else None
+        other = open_tuning_source(options.tune_on) if options.tune_on else None
+        return _halves(other)[0] if other and options.halves else other
     if options.tune_by:
         raise UserError(
             f"--tune-by {options.tune_by}: the settings of {options.tune_on} are taken as they are; omit it"

@@ -81,6 +81,7 @@ class Predictions(BaseModel):
     tiles: dict[str, Length]  # pixels of a tile along each dimension that was cut; empty: whole images
     overlap: float  # overlap of neighbouring tiles, relative to their length
     probabilities: bool = False  # True: the probability of each class is stored, too
+    half: Literal[0, 1] | None = None  # the half of the counts that was inverted; None: all of the measurement
     tuning: Tuning | None
     history: list[dict[str, float | int | str | None]]  # learning curves of the training
     hardware: str
@@ -131,6 +132,7 @@ class Predictions(BaseModel):
         )
         plain = self.model_dump(mode="json", include=set(names.split()))
         plain |= {"probabilities": True} if self.probabilities else {}
+        plain |= {} if self.half is None else {"half": self.half}
         return plain | {"weights": self.weights and self.weights.sha256, "task": self.task.identity()}
 
 

@@ -63,8 +63,8 @@ def test_images_show_the_stored_atoms() -> None:
     off = ("scan.shift=0", "scan.drift=0", "scan.jitter=0", "scan.afterglow=0", "cluster.elements=Pt")
     made = samples(3, *off, "tilts.number=1", "tilts.first=40", "tilts.random=false")
     for row in range(3):
-        count = int(made["atoms"][row])
-        position, element = made["position"][row], made["element"][row]
+        count = int(made["atom_count"][row])
+        position, element = made["atom_position"][row], made["atom_element"][row]
         assert (element[:count] == 78).all()
         assert not element[count:].any()
         assert not position[count:].any()
@@ -112,7 +112,7 @@ def test_the_published_problem_is_as_stated() -> None:
     drawn = [aet.draw(recipe, Streams(0, "train", i)) for i in range(3)]
     made = [aet.simulate_slice(recipe, [one], (0,)) for one in drawn[:2]]
     for one in made:
-        assert one["atoms"][0] > 10_000
+        assert one["atom_count"][0] > 10_000
         assert 50 < one["clean"].max() <= 255
         assert one["background"].min() == 0
         assert 40 < one["background"].max() < 50
@@ -138,7 +138,7 @@ def test_a_particle_that_does_not_fit_is_refused() -> None:
         ("cluster.elements=Xx", "Xx"),
         ("tilts.number=0", "tilts.number"),
         ("stem.outer=0.01", "must be above inner"),
-        ("value=0", "value"),
+        ("signal_unit=0", "signal_unit"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(setting: str, reason: str, generate: Command) -> None:

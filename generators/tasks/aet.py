@@ -1,7 +1,7 @@
 """Tilt series of nanoparticles, scanned with electrons around an annular detector, with background and noise.
 
-    clean      = blur( image of the particle at the angle ) / value
-    noisy      = blur( Poisson(electrons * (image + background)) / electrons ),   electrons = dose * sampling^2 * value
+    clean      = blur( image of the particle at the angle ) / signal_unit
+    noisy      = blur( Poisson(electrons * (image + background)) / electrons ),   electrons = dose * sampling^2 * signal_unit
 
 A particle is drawn (`generators.specimens.atoms.cluster`), turned about the axis y, and imaged where the scan hits it
 (`generators.instruments.stem`, `.scan_errors`). The background is added (`.background`), electrons are counted, and the
@@ -85,7 +85,7 @@ class Recipe(recipe.Recipe):
     dose: Annotated[Range, within(1, 1e12)] = between(
         1e5, 4e6, "incident electrons per image, drawn on a logarithmic scale", "electron/nm^2"
     )
-    value: Annotated[float, within(0, 1, above=True)] = Field(
+    signal_unit: Annotated[float, within(0, 1, above=True)] = Field(
         1.0, **setting("share of the incident electrons that the value 1 of the images stands for")
     )
     noise: int = Field(1, ge=0, le=1, **setting("1: electrons are counted; 0: infinite dose, and no flicker"))
@@ -116,10 +116,11 @@ class Recipe(recipe.Recipe):
     def optional(self) -> frozenset[str]:
         """Return the optional fields that are stored."""
         drawn = {field.name for group in (backgrounds, clusters, scans) for field in group.FIELDS}
-        own = {"zone_angle", "dose", "value", "voltage", "semi_angle", "inner", "outer", "defocus", "source"}
+        own = {"zone_angle", "dose", "signal_unit", "voltage", "semi_angle", "defocus", "source_width"}
+        own |= {"detector_inner", "detector_outer"}
         chosen = {"background"} if self.background.is_on else set()
-        chosen |= {"particle"} if self.particle is not None else set()
-        return frozenset(drawn | own | chosen | ({"atoms", "element", "position"} if self.atoms else set()))
+        chosen |= {"particle_number"} if self.particle is not None else set()
+        return frozenset(drawn | own | chosen | ({"atom_count", "atom_element", "atom_position"} if self.atoms else set()))
 
 
 NONE = Range(low=0.0, high=0.0)
@@ -152,7 +153,7 @@ RECIPES: Mapping[str, Recipe] = {
         stem=Stem(source=NONE),
         scan=Scan(shift=NONE, drift=NONE, jitter=NONE, afterglow=NONE, flicker=NONE),
         background=SMOOTH,
-        value=0.8 / 255,
+        signal_unit=0.8 / 255,
         noise=0,
     ),
 }
@@ -174,24 +175,26 @@ class Parameters:
     def electrons(self) -> np.float32:
         """Electrons that a pixel of the value 1 counts; 0: without noise."""
         known = self.recipe
-        return np.float32(self.dose * known.sampling**2 * known.value if known.noise else 0)
+        return np.float32(self.dose * known.sampling**2 * known.signal_unit if known.noise else 0)
 
     def columns(self) -> dict[str, Any]:
         """Return all parameters by field."""
         known = self.recipe
         beams = np.stack([np.cos(self.angle), np.zeros_like(self.angle), -np.sin(self.angle)], axis=1)
-        microscope = ("voltage", "semi_angle", "inner", "outer")
-        return {
+                return {
             "angle": self.angle,
             "zone_angle": zone_angles(self.cluster, beams).astype(np.float32),
             "electrons": np.full(len(self.angle), self.electrons),
             "dose": self.dose if known.noise else 0.0,
-            "value": np.float32(known.value),
+            "signal_unit": np.float32(known.signal_unit),
             "sampling": np.float32(known.sampling),
-            "particle": known.particle,
-            **{name: np.float32(getattr(known.stem, name)) for name in microscope},
+            "particle_number": known.particle,
+            "voltage": np.float32(known.stem.voltage),
+            "semi_angle": np.float32(known.stem.semi_angle),
+            "detector_inner": np.float32(known.stem.inner),
+            "detector_outer": np.float32(known.stem.outer),
             "defocus": self.stem.defocus,
-            "source": self.stem.source,
+            "source_width": self.stem.source,
             **cluster.columns(self.cluster),
             **self.background.columns(),
             **self.scan.columns(),
@@ -241,7 +244,7 @@ def _expected(recipe: Recipe, drawn: Parameters, tilt: int) -> Arrays:
     scan = Scanned(shape, recipe.sampling, y + dy, dx)
     turned = _turned(atoms, float(drawn.angle[tilt]))
     _check_inside(turned, scan)
-    clean = stem.image(recipe.stem, drawn.stem, turned, scan) / np.float32(recipe.value)
+    clean = stem.image(recipe.stem, drawn.stem, turned, scan) / np.float32(recipe.signal_unit)
     added = background.render(drawn.background, clean, tilt, recipe.sampling)
     known = {"clean": clean, "background": added, "noisy": clean + added}
     arrays = {name: scan_errors.smear(values, drawn.scan.afterglow) for name, values in known.items()}
@@ -275,7 +278,7 @@ def _padded(atoms: Atoms, room: int) -> Arrays:
     numbers = np.array([atomic_number(element) for element in atoms.elements], np.uint8)
     element, position = np.zeros(room, np.uint8), np.zeros((room, 3), np.float32)
     element[: len(atoms)], position[: len(atoms)] = numbers[atoms.kinds], atoms.positions
-    return {"atoms": np.array(len(atoms), np.int32), "element": element, "position": position}
+    return {"atom_count": np.array(len(atoms), np.int32), "atom_element": element, "atom_position": position}
 
 
 simulate = Sliced(TASK, simulate_slice)

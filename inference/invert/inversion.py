@@ -129,6 +129,7 @@ class Inversion:
             tiles=dict(self.tiles.lengths),
             overlap=self.tiles.overlap,
             probabilities=self.probabilities,
+            half=source.half,
             tuning=inverter.tuning,
             history=[dict(row) for row in inverter.history],
             hardware=inverter.hardware,

@@ -219,7 +219,7 @@ def _outside_warning(source: Source, name: str, known: np.ndarray) -> str:
 
     known: (value, 2), minimum and maximum in the training data, for each value that a sample has.
     """
-    rows = Rows(source.path, source.manifest, source.split)
+    rows = Rows(source.path, source.manifest, source.split, half=source.half)
     values = rows.read([name], 0, rows.samples)[name].reshape(rows.samples, -1)
     if values.shape[1] != len(known):
         values_here = count_text(values.shape[1], "value")

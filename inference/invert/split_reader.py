@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from schemas import slices
+from schemas.counting.counts import Counts, find_counts
+from schemas.counting.thinning import halve
 from schemas.manifest import Manifest, read_manifest, reading_split
 from schemas.predictions import Predictions, read_target
 from schemas.runtime.errors import UserError
 from schemas.store import StoredArrays, open_split
-from schemas.task import Field, Task
+from schemas.task import Field, Task, task_names
 
 type Arrays = dict[str, np.ndarray]
 
@@ -25,6 +28,7 @@ class Source:
     manifest: Manifest
     split: str
     targets: tuple[str, ...] = ()  # targets or parameters that are predicted alone; empty: all targets of the task
+    half: Literal[0, 1] | None = None  # the half of the counts that is read in place of the input; None: all of it
 
     @property
     def samples(self) -> int:
@@ -56,6 +60,8 @@ class Source:
         Raises:
             UserError: the dataset is damaged.
         """
+        if self.half is not None and stop > start:
+            return self._take_half(tuple(names), np.arange(start, stop))
         return {name: self._read_field(self.task[name], start, stop) for name in names}
 
     def take(self, names: Iterable[str], rows: np.ndarray) -> Arrays:
@@ -68,6 +74,8 @@ class Source:
         Raises:
             UserError: the dataset is damaged.
         """
+        if self.half is not None:
+            return self._take_half(tuple(names), rows)
         first, last = int(rows[0]), int(rows[-1]) + 1
         if last - first == len(rows):
             return self.read(names, first, last)
@@ -98,6 +106,38 @@ class Source:
         return None if name is None or self.lacks([name]) else self._read_field(self.task[name], 0, 0)
 
     @cached_property
+    def counts(self) -> Counts:
+        """Rule by which counts follow from an input.
+
+        Raises:
+            UserError: the task has no such rule, or the dataset lacks its fields.
+        """
+        rule = find_counts(self.manifest.task.name)
+        if rule is None:
+            known = ", ".join(name for name in task_names() if find_counts(name))
+            raise UserError(
+                f"--halves: no input of task {self.manifest.task.name} is counts that its targets add up to, so there "
+                f"is no score without truth; leave it out (tasks with such an input: {known})"
+            )
+        if lacking := self.lacks([rule.input, rule.scale]):
+            raise UserError(
+                f"{self.path}: lacks {', '.join(lacking)}, from which the counts follow; give another --data"
+            )
+        return rule
+
+    def _take_half(self, names: tuple[str, ...], rows: np.ndarray) -> Arrays:
+        """Read some samples with one half of their counts."""
+        scale = (self.counts.scale,) if self.counts.input in names else ()
+        whole = self._whole.take(dict.fromkeys((*names, *scale)), rows)
+        digest = self.manifest.split_digests.get(self.split, "")
+        found = halve(self.task, self.counts, whole, self.half or 0, digest, rows, str(self.path))
+        return {name: found[name] for name in names}
+
+    @cached_property
+    def _whole(self) -> "Source":
+        return Source(self.path, self.manifest, self.split, self.targets)
+
+    @cached_property
     def _group(self) -> StoredArrays:
         return open_split(self.path, self.split)
 
@@ -119,7 +159,7 @@ class Rows(Source):
     @property
     def samples_source(self) -> Source:
         """The same split, whose rows are whole samples."""
-        return Source(self.path, self.manifest, self.split, self.targets)
+        return Source(self.path, self.manifest, self.split, self.targets, self.half)
 
     @property
     def slices(self) -> int:

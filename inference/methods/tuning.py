@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def tune(
         )
         raise UserError(f"{source.path}: has no validation or training samples with targets to tune on; {remedy}")
     rank = _check_score(source, by) if by else find_inference(source.task.name).REPORT.ranking_score(source.task)
-    best, errors, samples = _search(method, Source(source.path, source.manifest, split), grid, by)
+    best, errors, samples = _search(method, replace(source, split=split), grid, by)
     return best, Tuning(
         split=split,
         samples=samples,

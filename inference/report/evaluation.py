@@ -226,6 +226,10 @@ def _rename(predictions: Predictions, label: str | None) -> Predictions:
 
 def _refuse_other_dataset(store: ScoredPredictions, sources: Sequence[Source]) -> None:
     metadata, source = store.metadata, sources[0]
+    if metadata.half is not None:
+        raise UserError(
+            f"{store.path}: holds predictions from half of the counts; score both halves with --no-truth, or omit it"
+        )
     if metadata.dataset_digest != source.manifest.root_digest:
         raise UserError(
             f"{store.path}: holds predictions of another dataset (digest {metadata.dataset_digest[:16]}; "

@@ -48,3 +48,31 @@ def ratio_of_means(a: Real, b: Real) -> tuple[float, float] | None:
     share = float(a.mean() / b.mean())
     deviation = float((a - share * b).std(ddof=1)) if len(a) > 1 else math.nan
     return share, deviation / math.sqrt(len(a)) / float(b.mean())
+
+
+def bootstrap_means(sums: Real, sizes: Real, rng: np.random.Generator, repeats: int = 1000) -> Real:
+    """Return the means over resampled units: as many units as there are, drawn at random with replacement.
+
+    All columns share the units drawn, so that differences between columns can be taken row by row.
+
+    Args:
+        sums: (unit, column), sums of the values in each unit, such as a block of pixels or an image.
+        sizes: (unit, column) or (unit, 1), numbers of these values.
+        rng: random numbers.
+        repeats: number of rows.
+
+    Returns:
+        Means (repeat, column); NaN where no value was drawn.
+    """
+    means = np.empty((repeats, sums.shape[1]))
+    for row in means:
+        times = np.bincount(rng.integers(len(sums), size=len(sums)), minlength=len(sums)).astype(float)
+        total = times @ sizes
+        row[:] = times @ sums / np.where(total > 0, total, np.nan)
+    return means
+
+
+def bootstrap_interval(means: Real) -> tuple[Real, Real]:
+    """Return the ends of the 95 % intervals of resampled means (repeat, column): percentiles, NaN without means."""
+    low, high = np.percentile(means, [50 * (1 - SHARE), 50 * (1 + SHARE)], axis=0)
+    return low, high

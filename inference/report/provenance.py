@@ -13,16 +13,21 @@ from schemas.runtime.settings import flatten
 from schemas.runtime.terminal import count_text, unit_of
 
 
-def methods(result: Result) -> Table:
-    """Return a table of the methods: their settings, how these were found, and the time that they take."""
+def methods(task: str, stores: Sequence[ScoredPredictions]) -> Table:
+    """Return a table of the methods: their settings, how these were found, and the time that they take.
+
+    Args:
+        task: name of the task.
+        stores: predictions of each method.
+    """
     header = ["method", "description", "settings", "tuning", number("s per sample"), "hardware"]
-    return header, [_method_row(result, store) for store in result.methods]
+    return header, [_method_row(task, store) for store in stores]
 
 
-def _method_row(result: Result, store: ScoredPredictions) -> list[Cell]:
+def _method_row(task: str, store: ScoredPredictions) -> list[Cell]:
     """Return the row of one method."""
     metadata = store.metadata
-    settings = [_setting_text(result, store, key, value) for key, value in metadata.settings.items()]
+    settings = [_setting_text(task, store, key, value) for key, value in metadata.settings.items()]
     tiles = ", ".join(f"{dim} {length}" for dim, length in metadata.tiles.items())
     settings += [f"tiles of {tiles}, overlap {metadata.overlap:g}"] if tiles else []
     prose = [(text, "prose") for text in (metadata.about, "; ".join(settings), _tuning_text(metadata.tuning))]
@@ -30,9 +35,9 @@ def _method_row(result: Result, store: ScoredPredictions) -> list[Cell]:
     return [store.name, *prose, number(seconds), metadata.hardware]
 
 
-def _setting_text(result: Result, store: ScoredPredictions, key: str, value: float | str) -> str:
+def _setting_text(task: str, store: ScoredPredictions, key: str, value: float | str) -> str:
     """Return a setting in words, with unit and meaning if this program still knows the method."""
-    method = find_inference(result.task.name).METHODS.get(store.metadata.method)
+    method = find_inference(task).METHODS.get(store.metadata.method)
     known: Setting | None = method.settings.get(key) if method else None
     if known is None:
         return f"{key} = {value}"

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,23 @@ def write(found: Evaluation, page: str, folder: Path) -> None:
     Raises:
         Interrupted: another `evaluate` has written there meanwhile.
     """
-    others = dict(zip(LATER_FILES, (csv_table(csv_rows(found)), page.encode()), strict=True))
-    numbers = metrics(found) | {"sha256": {name: sha256(data) for name, data in others.items()}}
+    write_files(metrics(found), csv_rows(found), page, folder)
+
+
+def write_files(scores: Mapping[str, Any], rows: Iterable[Sequence[object]], page: str, folder: Path) -> None:
+    """Write the three files of a report to a folder.
+
+    Args:
+        scores: the content of `metrics.json`.
+        rows: the rows of `metrics.csv`.
+        page: the content of `report.html`.
+        folder: the place of the files.
+
+    Raises:
+        Interrupted: as for `write`.
+    """
+    others = dict(zip(LATER_FILES, (csv_table(rows), page.encode()), strict=True))
+    numbers = {**scores} | {"sha256": {name: sha256(data) for name, data in others.items()}}
     files = {"metrics.json": (json.dumps(numbers, indent=2, sort_keys=True) + "\n").encode(), **others}
     for name, data in files.items():
         publish(folder / name, data)
@@ -57,6 +72,22 @@ def refuse_loss(evaluation: Evaluation, folder: Path, *, overwrite: bool) -> Non
         UserError: the folder holds files that `evaluate` did not write; or, unless `overwrite`, scores of other data or
             of a method that is not in this evaluation.
     """
+    ours = {(result.source.split, store.name) for result in evaluation.results for store in result.stores}
+    refuse_other_report(folder, str(evaluation.main.source.manifest.root_digest), ours, overwrite=overwrite)
+
+
+def refuse_other_report(folder: Path, digest: str, ours: Set[tuple[str, str]], *, overwrite: bool) -> None:
+    """Refuse a folder whose content would be lost.
+
+    Args:
+        folder: the place of the files.
+        digest: root digest of the dataset.
+        ours: split and name of all predictions that are scored.
+        overwrite: as for `refuse_loss`.
+
+    Raises:
+        UserError: as for `refuse_loss`.
+    """
     data = read(folder / "metrics.json")  # this file is written first
     if data is None:
         if other := next((name for name in LATER_FILES if exists(folder / name)), None):
@@ -66,18 +97,14 @@ def refuse_loss(evaluation: Evaluation, folder: Path, *, overwrite: bool) -> Non
         stored = json.loads(data)
         scored = {(stored["split"], name) for name in stored["methods"]}
         scored |= {(split, name) for split, part in stored.get("splits", {}).items() for name in part["methods"]}
-        same = stored["dataset_digest"] == evaluation.main.source.manifest.root_digest
+        same = stored["dataset_digest"] == digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}/metrics.json: `evaluate` did not write this file; move it away or give another --out"
         ) from None
-    ours = (
-        {(result.source.split, store.name) for result in evaluation.results for store in result.stores}
-        if same
-        else set()
-    )
-    if (lost := scored - ours) and not overwrite:
-        elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
+    kept = ours if same else set()
+    if (lost := scored - kept) and not overwrite:
+        elsewhere = {split for split, _ in lost} - {split for split, _ in kept}
         raise UserError(
             f"{folder}: holds the report of {', '.join(sorted({str(name) for _, name in lost}))}"
             f"{' on other samples' if elsewhere else ''}; give another --out, or add --overwrite"

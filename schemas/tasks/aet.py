@@ -1,5 +1,6 @@
 """Clean images from tilt series of noisy ones, scanned with electrons around an annular detector (ADF-STEM)."""
 
+from schemas.counting.counts import Counts
 from schemas.exchange.image_series.series import PREPARATION
 from schemas.fields.backgrounds import FIELDS as BACKGROUND
 from schemas.fields.clusters import FIELDS as CLUSTER
@@ -26,7 +27,7 @@ TASK = Task(
     grids=(Grid(("y", "x"), ("sampling",)),),
     slices=("tilt",),
     fields=(
-        _field("noisy", "1", "measured images, relative to `value`", "tilt", "y", "x", role="input"),
+        _field("noisy", "1", "measured images, in units of `signal_unit`", "tilt", "y", "x", role="input"),
         _field(
             "clean",
             "1",
@@ -42,22 +43,22 @@ TASK = Task(
         _field("sampling", "nm", "width of a pixel"),
         _optional("zone_angle", "rad", "angle from the beam to the nearest zone axis", "tilt", role="parameter"),
         _optional("dose", "electron/nm^2", "incident electrons per image", role="parameter"),
-        _optional("value", "1", "share of the incident electrons that the value 1 stands for", role="parameter"),
+        _optional("signal_unit", "1", "share of the incident electrons that the value 1 stands for", role="parameter"),
         _optional("voltage", "V", "accelerating voltage", role="parameter"),
         _optional("semi_angle", "rad", "convergence semi-angle", role="parameter"),
-        _optional("inner", "rad", "angle from which the detector collects", role="parameter"),
-        _optional("outer", "rad", "angle up to which it collects", role="parameter"),
+        _optional("detector_inner", "rad", "angle from which the detector collects", role="parameter"),
+        _optional("detector_outer", "rad", "angle up to which it collects", role="parameter"),
         _optional(
             "defocus", "nm", "C1 in the middle of the specimen; positive: underneath the focus", role="parameter"
         ),
-        _optional("source", "nm", "standard deviation of the image of the source, along each axis", role="parameter"),
-        _optional("particle", "1", "number of the particle", role="parameter", dtype="uint32"),
+        _optional("source_width", "nm", "standard deviation of the image of the source, along each axis", role="parameter"),
+        _optional("particle_number", "1", "number of the particle", role="parameter", dtype="uint32"),
         *CLUSTER,
         *BACKGROUND,
         *SCAN,
-        _optional("atoms", "1", "number of atoms", role="auxiliary", dtype="int32"),
-        _optional("element", "1", "atomic number of each atom; 0: no atom", "atom", role="auxiliary", dtype="uint8"),
-        _optional("position", "nm", "place (z, y, x) of each atom at the angle 0", "atom", "axis", role="auxiliary"),
+        _optional("atom_count", "1", "number of atoms", role="auxiliary", dtype="int32"),
+        _optional("atom_element", "1", "atomic number of each atom; 0: no atom", "atom", role="auxiliary", dtype="uint8"),
+        _optional("atom_position", "nm", "place (z, y, x) of each atom at the angle 0", "atom", "axis", role="auxiliary"),
     ),
 )
 
@@ -67,3 +68,4 @@ IMPORT = Import(
     shared=("electrons",),
     preparation=PREPARATION,
 )
+COUNTS = Counts("noisy", scale="electrons", expectation=("clean", "background"), doses=("dose",))
