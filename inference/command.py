@@ -154,7 +154,9 @@ def _evaluate_without_truth(options: EvaluateOptions, say: Say) -> list[str]:
     expected = expectations.load(options.expect) if options.expect else []
     refuse_store("--out", out)
     found = scoring.evaluate(options.data, options.predictions, options.split, options.data_range)
-    refuse = partial(tables.refuse_other_report, out, *documents.scored(found), overwrite=options.overwrite)
+    refuse = partial(
+        tables.refuse_other_report, out, *documents.scored(found), overwrite=options.overwrite, halves=True
+    )
     with claimed("--out", out, refuse, by="another `evaluate`"):
         sweep(out, deep=False)
         metrics = documents.metrics(found)

@@ -76,7 +76,9 @@ def refuse_loss(evaluation: Evaluation, folder: Path, *, overwrite: bool) -> Non
     refuse_other_report(folder, str(evaluation.main.source.manifest.root_digest), ours, overwrite=overwrite)
 
 
-def refuse_other_report(folder: Path, digest: str, ours: Set[tuple[str, str]], *, overwrite: bool) -> None:
+def refuse_other_report(
+    folder: Path, digest: str, ours: Set[tuple[str, str]], *, overwrite: bool, halves: bool = False
+) -> None:
     """Refuse a folder whose content would be lost.
 
     Args:
@@ -84,6 +86,7 @@ def refuse_other_report(folder: Path, digest: str, ours: Set[tuple[str, str]], *
         digest: root digest of the dataset.
         ours: split and name of all predictions that are scored.
         overwrite: as for `refuse_loss`.
+        halves: True if these are scores without truth; a report of the other sort would be lost.
 
     Raises:
         UserError: as for `refuse_loss`.
@@ -97,7 +100,7 @@ def refuse_other_report(folder: Path, digest: str, ours: Set[tuple[str, str]], *
         stored = json.loads(data)
         scored = {(stored["split"], name) for name in stored["methods"]}
         scored |= {(split, name) for split, part in stored.get("splits", {}).items() for name in part["methods"]}
-        same = stored["dataset_digest"] == digest
+        same = stored["dataset_digest"] == digest and ("dose_share" in stored) == halves
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}/metrics.json: `evaluate` did not write this file; move it away or give another --out"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from inference.report.evaluation import ScoredPredictions
-from inference.without_truth.pairs import Pair
-from inference.without_truth.scoring import MEASUREMENT, Scores
+from inference.without_truth.pairs import MEASUREMENT, Pair
+from inference.without_truth.scoring import Scores
 from physics.unbiased_error import peak_signal_to_noise
 from schemas.runtime.terminal import say, say_rows
 

@@ -10,6 +10,8 @@ from schemas.counting.counts import Counts
 from schemas.predictions import read_predictions, verify
 from schemas.runtime.errors import UserError
 
+MEASUREMENT = "measurement"  # name of the half itself as an estimate of the other
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -59,6 +61,8 @@ def _open_store(path: Path, label: str | None) -> ScoredPredictions:
             f"{path}: was predicted from all counts, so that none are left to score it; "
             "predict from halves of the counts: infer --halves ..."
         )
+    if (label or metadata.name) == MEASUREMENT:
+        raise UserError(f"{path}: {MEASUREMENT} names the half itself in the table; give --predictions LABEL=STORE")
     return ScoredPredictions(path, metadata.model_copy(update={"name": label}) if label else metadata)
 
 

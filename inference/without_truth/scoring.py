@@ -14,7 +14,7 @@ import numpy as np
 
 from inference.invert.split_reader import Rows, Source
 from inference.report.intervals import bootstrap_interval, bootstrap_means
-from inference.without_truth.pairs import Pair, open_pairs
+from inference.without_truth.pairs import MEASUREMENT, Pair, open_pairs
 from physics.unbiased_error import squared_error_of_counts
 from schemas.predictions import read_target
 from schemas.runtime.progress import pace, progress
@@ -25,7 +25,6 @@ BLOCK_SLICES = 64  # slices scored at once
 BLOCKS = 64  # blocks of pixels in a slice, by which its interval is found
 MIN_UNITS = 8  # units below which no interval is given, because resampling them says little
 OUTLIERS = 0.1  # percentage of the pixels at either end that the default range leaves out
-MEASUREMENT = "measurement"  # name of the half itself as an estimate of the other
 
 type Real = np.ndarray
 
