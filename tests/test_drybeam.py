@@ -60,8 +60,8 @@ def test_a_script_of_twenty_lines_goes_from_generate_to_a_figure() -> None:
 OPTIONS = {
     "generate": (generators.command.Options, {"set"}),
     "train": (training.command.Options, {"set", "coordinator", "processes", "process"}),  # several processes: by shell
-    "infer": (inference.command.InferOptions, {"set", "stitch_set"}),
-    "evaluate": (inference.command.EvaluateOptions, {"expect"}),
+    "infer": (inference.command.InferOptions, {"set", "stitch_set", "halves"}),
+    "evaluate": (inference.command.EvaluateOptions, {"expect", "no_truth", "data_range"}),
 }
 
 

@@ -132,6 +132,6 @@ def test_a_rule_that_does_not_fit_its_task_is_refused(change: dict[str, Any], me
     module = types.ModuleType("schemas.tasks.toy_counts")
     known = {"input": "noisy", "scale": "electrons", "expectation": ("clean",)}
     task: Task = TASK
-    vars(module).update(TASK=task, COUNTS=Counts(**{**known, **change}))  # type: ignore[arg-type]
+    vars(module).update(TASK=task, COUNTS=Counts(**{**known, **change}))
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(next(_counts_mistakes(module), ""))

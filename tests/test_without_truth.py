@@ -171,8 +171,8 @@ def test_what_has_no_counts_is_refused(generate: Command, infer: Command) -> Non
 
 
 def test_values_that_are_no_counts_are_refused(small: Path, infer: Command) -> None:
-    stored = zarr.open_group(small, mode="r+")["test/noisy"]
-    stored[:] = np.full(stored.shape, 0.123, np.float32)  # type: ignore[index]
+    stored: Any = zarr.open_group(small, mode="r+")["test/noisy"]
+    stored[:] = np.full(stored.shape, 0.123, np.float32)
     refused(infer(*SMOOTH, "--halves", "--out", "c.zarr"), "noisy times electrons = ", "must be whole counts")
 
 

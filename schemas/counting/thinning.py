@@ -60,7 +60,7 @@ def whole_counts(
             f"{place}: {rule.input} times {rule.scale} = {counts[at]:.6g} in {where}: must be whole counts; "
             "give them as they were counted, without gain, blur or interpolation"
         )
-    return whole.astype(np.int64)
+    return np.asarray(whole, np.int64)
 
 
 def thin(
