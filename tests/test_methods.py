@@ -19,6 +19,7 @@ from physics.electron import wavelength
 from schemas.predictions import read_predictions
 from schemas.runtime.errors import UserError
 from schemas.scores import score
+from schemas.slices import slices_per_sample
 from schemas.task import Task, find_task, task_names
 
 from .conftest import TOY_TASK, Command, refused, values
@@ -61,7 +62,8 @@ def test_every_method_predicts_all_targets(generate: Command, infer: Command, ta
     assert f"{5 + together} made now" in out
     found = read_predictions(Path("p.zarr"))
     assert found.settings.keys() == find_method(task, method).settings.keys()
-    assert found.tuning is None or (found.tuning.split, found.tuning.samples) == ("validation", 3)
+    slices = slices_per_sample(found.task, found.sizes)
+    assert found.tuning is None or (found.tuning.split, found.tuning.samples) == ("validation", 3 * slices)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         opened, truth = xr.open_zarr("p.zarr"), xr.open_zarr(f"{task}.zarr/test")

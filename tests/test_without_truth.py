@@ -30,7 +30,7 @@ def series(made_once: Made) -> Path:
     """Return a dataset with many pixels, and predictions of five methods from both halves."""
 
     def make(folder: Path) -> None:
-        large = ("--set", "size=80", "views=2", "electrons=20:60", "background=0.3")
+        large = ("--set", "size=80", "views=2", "noise=0.13:0.22", "background=0.3")
         done(generate_main, *COUNTS, "--n", 1, "--validation", 0, "--test", 16, *large, "--out", folder / "a.zarr")
         for width in WIDTHS:
             told = (
@@ -151,7 +151,7 @@ def test_the_same_command_makes_the_same_halves(small: Path, infer: Command) -> 
 
 def test_methods_are_tuned_on_halves(generate: Command, infer: Command) -> None:
     """At half the dose, the best blur is wider."""
-    generate(*COUNTS, "--n", 2, "--validation", 8, "--test", 1, "--set", "electrons=40")
+    generate(*COUNTS, "--n", 2, "--validation", 8, "--test", 1, "--set", "noise=0.16")
     for name, option in (("whole", ()), ("halves", ("--halves",))):
         infer("--data", "toy_counts.zarr", "--method", "smooth", "--out", f"{name}.zarr", *option)
     whole, half = (read_predictions(Path(name)).tuning for name in ("whole.zarr", "halves-half-0.zarr"))
@@ -164,7 +164,7 @@ def test_what_has_no_counts_is_refused(generate: Command, infer: Command) -> Non
     generate(*TOY_TASK, "--n", 2, "--test", 1)
     told = infer("--data", "toy.zarr", "--method", "identity", "--halves")
     refused(told, "--halves: no input of task toy", "leave it out", "aet, toy_counts")
-    generate(*COUNTS, "--n", 2, "--test", 1, "--set", "electrons=0")
+    generate(*COUNTS, "--n", 2, "--test", 1, "--set", "noise=0")
     refused(infer(*SMOOTH, "--halves"), "electrons = 0 in sample 0, view 0", "must be above 0")
     assert not list(Path().glob("predictions*"))
     refused(infer(*SMOOTH, "--halves", "--stitch", "s.zarr"), "--stitch s.zarr", "--halves")

@@ -21,8 +21,8 @@ class Recipe(recipe.Recipe):
 
     size: int = Field(16, ge=4, **setting("pixels of a view along y; one more along x"))
     views: int = Field(3, ge=1, **setting("views per sample"))
-    electrons: Annotated[Range, within(0)] = Field(
-        Range(low=15, high=25), **setting("counts of the value 1; 0: no noise", "electron")
+    noise: Annotated[Range, within(0)] = Field(
+        Range(low=0.2, high=0.25), **setting("shot noise: 1/sqrt(counts of the value 1)")
     )
     background: Annotated[float, within(0)] = Field(0.0, **setting("background at the right edge"))
 
@@ -49,7 +49,8 @@ class Parameters:
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
     """Draw the parameters of one sample."""
-    electrons = np.array([recipe.electrons.draw(rng.dose) for _ in range(recipe.views)], np.float32)
+    noise = np.array([recipe.noise.draw(rng.dose) for _ in range(recipe.views)])
+    electrons = np.divide(1, noise**2, out=np.zeros(recipe.views), where=noise > 0).astype(np.float32)
     return Parameters(electrons, electrons.mean(), rng.shape.uniform(0.3, 0.7, (recipe.views, 2)))
 
 
