@@ -1,7 +1,8 @@
 """Tilt series of nanoparticles, scanned with electrons around an annular detector, with background and noise.
 
     clean      = blur( image of the particle at the angle ) / signal_unit
-    noisy      = blur( Poisson(electrons * (image + background)) / electrons ),   electrons = dose * sampling^2 * signal_unit
+    noisy      = blur( Poisson(electrons * (image + background)) / electrons )
+    electrons  = dose * sampling^2 * signal_unit
 
 A particle is drawn (`generators.specimens.atoms.cluster`), turned about the axis y, and imaged where the scan hits it
 (`generators.instruments.stem`, `.scan_errors`). The background is added (`.background`), electrons are counted, and the
@@ -120,7 +121,8 @@ class Recipe(recipe.Recipe):
         own |= {"detector_inner", "detector_outer"}
         chosen = {"background"} if self.background.is_on else set()
         chosen |= {"particle_number"} if self.particle is not None else set()
-        return frozenset(drawn | own | chosen | ({"atom_count", "atom_element", "atom_position"} if self.atoms else set()))
+        chosen |= {"atom_count", "atom_element", "atom_position"} if self.atoms else set()
+        return frozenset(drawn | own | chosen)
 
 
 NONE = Range(low=0.0, high=0.0)
@@ -181,7 +183,7 @@ class Parameters:
         """Return all parameters by field."""
         known = self.recipe
         beams = np.stack([np.cos(self.angle), np.zeros_like(self.angle), -np.sin(self.angle)], axis=1)
-                return {
+        return {
             "angle": self.angle,
             "zone_angle": zone_angles(self.cluster, beams).astype(np.float32),
             "electrons": np.full(len(self.angle), self.electrons),

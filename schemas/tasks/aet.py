@@ -51,14 +51,20 @@ TASK = Task(
         _optional(
             "defocus", "nm", "C1 in the middle of the specimen; positive: underneath the focus", role="parameter"
         ),
-        _optional("source_width", "nm", "standard deviation of the image of the source, along each axis", role="parameter"),
+        _optional(
+            "source_width", "nm", "standard deviation of the image of the source, along each axis", role="parameter"
+        ),
         _optional("particle_number", "1", "number of the particle", role="parameter", dtype="uint32"),
         *CLUSTER,
         *BACKGROUND,
         *SCAN,
         _optional("atom_count", "1", "number of atoms", role="auxiliary", dtype="int32"),
-        _optional("atom_element", "1", "atomic number of each atom; 0: no atom", "atom", role="auxiliary", dtype="uint8"),
-        _optional("atom_position", "nm", "place (z, y, x) of each atom at the angle 0", "atom", "axis", role="auxiliary"),
+        _optional(
+            "atom_element", "1", "atomic number of each atom; 0: no atom", "atom", role="auxiliary", dtype="uint8"
+        ),
+        _optional(
+            "atom_position", "nm", "place (z, y, x) of each atom at the angle 0", "atom", "axis", role="auxiliary"
+        ),
     ),
 )
 
