@@ -70,7 +70,7 @@ def test_images_show_the_stored_atoms() -> None:
         assert not position[count:].any()
         turned = aet._turned(Atoms(("Pt",), np.zeros(count, int), position[:count].astype(float)), np.radians(40))
         edges = 0.1 * (np.arange(49) - 24.5)
-        density = np.histogram2d(*turned.positions[:, 1:].T, bins=(edges, edges))[0]
+        density = np.histogramdd(turned.positions[:, 1:], [edges, edges])[0]
         assert np.corrcoef(smooth(density).ravel(), smooth(made["clean"][row, 0]).ravel())[0, 1] > 0.99
 
 

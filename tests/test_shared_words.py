@@ -86,6 +86,6 @@ def test_specimens_and_instruments_name_no_task(path: Path) -> None:
 
 
 def test_the_words_of_tasks_would_be_seen() -> None:
-    assert {"tie", "cdi", "stem4d", "defocus", "probe", "phase_patch"} <= own()
+    assert {"tie", "cdi", "stem4d", "probe", "phase_patch"} <= own()
     assert ROOT / "schemas" / "task.py" in SHARED
     assert ROOT / "training" / "losses.py" in SHARED

@@ -60,7 +60,7 @@ class Stem(Settings):
     plane_distance: Annotated[float, within(0.05, 100)] = Field(
         2.0, **setting("incoherent: distance of the planes between which atoms are shared, at most", "nm")
     )
-    interpolation: int = Field(4, ge=1, le=64, **setting("prism: every so-manieth plane wave is computed"))
+    interpolation: int = Field(4, ge=1, le=64, **setting("prism: every N-th plane wave along each axis is computed"))
     slice: Annotated[float, within(0.02, 5)] = Field(
         0.2, **setting("prism, multislice: thickness of a slice, at most", "nm")
     )
@@ -253,7 +253,7 @@ def _signals_of(
     transmissions = np.stack(
         [
             multislice.transmission(potential, settings.voltage, limit)
-            for potential in slice_potentials(atoms, edges, shape, sampling, vibration)
+            for potential in slice_potentials(atoms, edges.tolist(), shape, sampling, vibration)
         ]
     )
     entrance = propagate(_probe(settings, drawn, shape, sampling), lam, bottom, sampling)
@@ -264,7 +264,7 @@ def _signals_of(
             stem.scanned_signals(entrance, part, transmissions, lam, thickness, sampling, detector, limit=limit)
             for part in _parts(positions)
         ]
-        return np.concatenate(parts)[:, 0]  # type: ignore[no-any-return]
+        return np.concatenate(parts)[:, 0]
     beams = prism.beams_of(entrance, settings.interpolation)
     scattered = np.concatenate(
         [travel(incident=prism.plane_waves(part, shape, np.complex64)) for part in _parts(beams.orders)]

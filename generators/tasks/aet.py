@@ -248,7 +248,7 @@ def _expected(recipe: Recipe, drawn: Parameters, tilt: int) -> Arrays:
     _check_inside(turned, scan)
     clean = stem.image(recipe.stem, drawn.stem, turned, scan) / np.float32(recipe.signal_unit)
     added = background.render(drawn.background, clean, tilt, recipe.sampling)
-    known = {"clean": clean, "background": added, "noisy": clean + added}
+    known: Arrays = {"clean": clean, "background": added, "noisy": clean + added}
     arrays = {name: scan_errors.smear(values, drawn.scan.afterglow) for name, values in known.items()}
     return arrays | {EXPECTED: clean + added} | (_padded(atoms, recipe.room) if recipe.atoms else {})
 

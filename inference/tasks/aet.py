@@ -250,5 +250,5 @@ METHODS: Mapping[str, Method] = {
 
 REPORT = Report(
     inputs=(Shown("noisy"),),
-    parameters=("dose", "electrons", "zone_angle", "angle", "background_height", "background_width", "particle"),
+    parameters=("dose", "electrons", "zone_angle", "angle", "background_height", "background_width", "particle_number"),
 )

@@ -45,7 +45,7 @@ def test_an_atom_appears_where_it_is(fidelity: str) -> None:
     known = settings(f"fidelity={fidelity}", "interpolation=1")
     for y, x in ((2, -3), (-4, 1)):
         made = image(known, SHARP, specimen((0.2, y * SAMPLING, x * SAMPLING)), scan())
-        assert np.unravel_index(made.argmax(), made.shape) == (N // 2 + y, N // 2 + x)
+        assert int(made.argmax()) == (N // 2 + y) * N + N // 2 + x
         moved = image(known, SHARP, specimen((0.2, y * SAMPLING, x * SAMPLING)), scan(dx=SAMPLING, dy=-SAMPLING))
         assert np.allclose(moved, np.roll(made, (1, -1), (0, 1)), atol=1e-3 * made.max())
 

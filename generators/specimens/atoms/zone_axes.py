@@ -43,7 +43,8 @@ def zone_axes(kind: Kind, fault: crystals.FaultName) -> Floats:
     """
     orders = np.array([row for row in product((0, 1, -1), repeat=3) if row > (0, 0, 0)])
     found = np.concatenate([orders @ CUBIC @ grain for grain in _grains(kind, fault)])
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    axes: Floats = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return axes
 
 
 def _grains(kind: Kind, fault: crystals.FaultName) -> list[Floats]:
