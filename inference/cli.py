@@ -226,7 +226,7 @@ def _evaluate_parser() -> Parser:
     add("--overwrite", action="store_true", help="replace a report of other predictions")
     unbiased = "score predictions that `infer --halves` made, each against the half that it has not seen"
     add("--no-truth", action="store_true", help=unbiased)
-    ranges = "range of values in upsnr, in the unit of the input (default: that of the inputs, without outliers)"
+    ranges = "range of values in psnr, ssim and upsnr (default: that of each true image; of the inputs for upsnr)"
     add("--data-range", type=_positive, metavar="R", help=ranges)
     add("--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; exit code 1 if one is missed")
     return parser

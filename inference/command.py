@@ -125,8 +125,6 @@ def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
     """
     if not options.predictions:
         raise UserError("--predictions is missing: name the stores, for example --predictions predictions-*.zarr")
-    if options.data_range is not None and not options.no_truth:
-        raise UserError(f"--data-range {options.data_range:g}: is for --no-truth; give --no-truth as well, or omit it")
     if options.no_truth:
         return _evaluate_without_truth(options, say)
     from inference.report import document, expectations, tables
@@ -135,7 +133,7 @@ def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
     out = output_path("--out", options.out)
     expected = expectations.load(options.expect) if options.expect else []
     refuse_store("--out", out)
-    evaluation = score(options.data, options.predictions, options.split)
+    evaluation = score(options.data, options.predictions, options.split, options.data_range)
     refuse = partial(tables.refuse_loss, evaluation, out, overwrite=options.overwrite)
     with claimed("--out", out, refuse, by="another `evaluate`"):
         sweep(out, deep=False)

@@ -192,10 +192,12 @@ class Measures:
     """Scores that only this task has, in addition to those of all tasks (`schemas.scores`)."""
 
     scores: Mapping[str, Score]  # their meanings
-    rank: str  # the score by which methods are tuned, ranked and compared; lower is better
-    needs: tuple[str, ...]  # fields that the scores are computed from, besides targets and predictions
-    histograms: tuple[str, ...]  # further scores, besides `rank`, whose histograms the report shows
-    compute: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # fields, predictions -> scores (sample,)
+    # (fields, predictions) -> scores (sample,). For a task with slices, each slice is a sample.
+    compute: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]
+    needs: tuple[str, ...] = ()  # fields that the scores are computed from, besides targets and predictions
+    # The score by which methods are tuned, ranked and compared, in place of the general one; lower is better.
+    rank: str = ""
+    histograms: tuple[str, ...] = ()  # further scores, besides that of rank, whose histograms the report shows
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,25 @@ class Report:
 
     def ranking_score(self, task: Task) -> str:
         """Return the score by which methods are tuned, ranked and compared; it ignores the ambiguities of the task."""
-        return self.measures.rank if self.measures else ranking_score(task)
+        return self.measures.rank if self.measures and self.measures.rank else ranking_score(task)
+
+    @property
+    def ranks(self) -> bool:
+        """Return whether methods are ranked by a score that only this task has."""
+        return bool(self.measures and self.measures.rank)
+
+    def measure(self, task: Task, fields: Arrays, predicted: Arrays) -> Mapping[str, np.ndarray]:
+        """Return the scores that only this task has, one row for each slice of the samples.
+
+        Args:
+            task: the task.
+            fields: the targets and the fields of `needs`, of a block of samples.
+            predicted: the predicted targets.
+        """
+        if not self.measures:
+            return {}
+        samples = len(next(iter(predicted.values())))
+        return self.measures.compute(slices.fold(task, fields, samples), slices.fold(task, predicted, samples))
 
     @property
     def without_targets(self) -> "Report":
@@ -251,8 +271,8 @@ class Report:
         return self.measures.histograms if self.measures else ()
 
     def printed_scores(self, keys: Iterable[str]) -> list[str]:
-        """Return the scores that are printed on the terminal: those of the task's `Measures`, or all without them."""
-        return [key for key in keys if not self.measures or key in self.measures.scores]
+        """Return the scores that are printed on the terminal: all, or the task's own if one of them ranks methods."""
+        return [key for key in keys if not self.measures or not self.ranks or key in self.measures.scores]
 
     def meaning(self, key: str) -> Score:
         """Return the meaning of a score by its key, such as `nrms`, `phase.nrms` or `chi2`."""

@@ -55,7 +55,7 @@ def _task_mistakes(module: ModuleType) -> Iterator[str]:
     if found := module.REPORT.measures:
         yield from wrong_references(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
         general = score_names(task)
-        if found.rank not in found.scores or set(found.scores) & general:
+        if (found.rank and found.rank not in found.scores) or set(found.scores) & general:
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores; none may be {', '.join(general)}"
     for section in module.REPORT.sections:
         if not isinstance(section, Section):

@@ -34,8 +34,12 @@ IMAGE_SCORES: Mapping[str, Score] = MappingProxyType(
         ),
         "nrms": Score("1", "nrms as published by phase-ret-dl: without alignment, the offset stays in", "lower"),
         "rms": Score("field", "sqrt(mean (truth - prediction)^2) after alignment", "lower"),
-        "psnr": Score("dB", "10 log10((max truth - min truth)^2 / rms^2) after alignment, range per sample", "higher"),
-        "ssim": Score("1", "structural similarity after alignment, Gaussian of sigma 1.5, range as in psnr", "higher"),
+        "psnr": Score(
+            "dB",
+            "10 log10(R^2 / rms^2) after alignment, R = max truth - min truth of the sample unless it is given",
+            "higher",
+        ),
+        "ssim": Score("1", "structural similarity after alignment, Gaussian of sigma 1.5, R as in psnr", "higher"),
         "frc": Score(
             "1/pixel",
             "frequency where the ring correlation, in the window with a soft edge, first falls below 1/2; 0.5 if never",
@@ -80,7 +84,11 @@ def score(
 
 
 def score_and_correlation(
-    task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None = None
+    task: Task,
+    prediction: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    window: np.ndarray | None = None,
+    data_range: float | None = None,
 ) -> tuple[dict[str, Real], Real, Real]:
     """Score all predicted targets, and return the ring correlation of the first one from which its `frc` is read.
 
@@ -89,6 +97,7 @@ def score_and_correlation(
         prediction: as for `score`.
         truth: as for `score`.
         window: as for `score`.
+        data_range: range of values of images in psnr and ssim; None: that of each true image.
 
     Returns:
         The scores of `score`; the frequencies (ring,) and correlations (sample, ring) of `ring_correlation` after
@@ -109,7 +118,7 @@ def score_and_correlation(
             name = field.name
             images = tuple(with_one_channel_axis(task, field, values[name]) for values in (bare, known, aligned, exact))
             rows, curves[name] = _score_images(
-                images, with_one_channel_axis(task, field, inside[name][None])[0], window
+                images, with_one_channel_axis(task, field, inside[name][None])[0], window, data_range
             )
             scores |= {
                 score_key(task, name, metric): np.where(finite, values, np.nan) for metric, values in rows.items()
@@ -230,17 +239,20 @@ def _finite_samples(array: Real) -> np.ndarray:
     return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
 
 
-def _score_images(images: tuple[Real, ...], inside: np.ndarray, window: np.ndarray | None) -> Rows:
+def _score_images(
+    images: tuple[Real, ...], inside: np.ndarray, window: np.ndarray | None, data_range: float | None
+) -> Rows:
     """Score one field sample by sample. A sum over a whole block could depend on the block in its last bits.
 
     Args:
         images: four arrays (sample, channel, *spatial): prediction and truth as they are, then both after alignment.
         inside: (channel, *spatial), True where the window is not 0.
         window: (*spatial), or None.
+        data_range: as for `score_and_correlation`.
     """
     bare, known, aligned, exact = images
     aligned = np.where(inside, aligned, 0)  # the alignment may have shifted parts out of the window
-    rows = [_score_one_sample(*row, inside) for row in zip(bare, known, aligned, exact, strict=True)]
+    rows = [_score_one_sample(*row, inside, data_range) for row in zip(bare, known, aligned, exact, strict=True)]
     scores = {metric: np.array([row[metric] for row in rows], float) for metric in IMAGE_SCORES if metric != "frc"}
     first, second = (values.reshape(math.prod(values.shape[:2]), *values.shape[2:]) for values in (aligned, exact))
     soft = np.ones(exact.shape[2:]) if window is None else apodisation(window)
@@ -250,17 +262,20 @@ def _score_images(images: tuple[Real, ...], inside: np.ndarray, window: np.ndarr
     return {**scores, "frc": crossings}, (frequency, correlation)
 
 
-def _score_one_sample(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.ndarray) -> dict[str, float]:
+def _score_one_sample(
+    bare: Real, known: Real, aligned: Real, exact: Real, inside: np.ndarray, data_range: float | None
+) -> dict[str, float]:
     """Return all scores of one image except frc. Images are 0 outside the window."""
     before, after = ((truth - image)[inside] ** 2 for image, truth in ((bare, known), (aligned, exact)))
     square = after.sum() / nan_if_zero(inside.sum())
-    data_range = nan_if_zero(np.ptp(exact[inside])) if inside.any() else math.nan
+    own_range = nan_if_zero(np.ptp(exact[inside])) if inside.any() else math.nan
+    peak = float(own_range) if data_range is None else data_range
     return {
         "nrms": np.sqrt(before.sum() / nan_if_zero((known**2).sum())),
         "nrms_aligned": np.sqrt(after.sum() / nan_if_zero((exact**2).sum())),
         "rms": np.sqrt(square),
-        "psnr": 10 * np.log10(data_range**2 / square),
-        "ssim": _structural_similarity(aligned, exact, data_range, inside),
+        "psnr": 10 * np.log10(peak**2 / square),
+        "ssim": _structural_similarity(aligned, exact, peak, inside),
     }
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from inference.contract import Method, Value
-from inference.tasks.aet import METHODS
+from inference.tasks.aet import EDGE, METHODS, measure_edges
+from physics.particle_mask import distance_to, find_particle
 from schemas.runtime.errors import UserError
 from schemas.task import find_task
 
@@ -201,3 +202,16 @@ def test_bm3d_itself_removes_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     noisy, clean = count(particles((61, 50)) + 0.2, 50), particles((61, 50))
     found = solve("bm3d", noisy, 50, strength=1.0)
     assert psnr(found["clean"], clean) > psnr(solve("inpaint", noisy, 50)["clean"], clean) + 2
+
+
+def test_the_bias_of_an_edge_is_the_share_of_its_signal_that_is_lost() -> None:
+    """What is wrong elsewhere does not count, and an empty image has none."""
+    truth = np.stack([disc_of_atoms((120, 128), 70)[0]] * 3 + [np.zeros((120, 128))])
+    particle = find_particle(truth)
+    shell = particle & (distance_to(~particle) <= EDGE)
+    wrong = truth.copy()
+    wrong[1] -= 0.03 * truth[1] * shell[1]
+    wrong[2] += 5.0 * (particle & ~shell)[2]
+    found = measure_edges({"clean": truth}, {"clean": wrong})["edge_bias"]
+    np.testing.assert_allclose(found, [0, 0.03, 0, np.nan], atol=1e-12)
+    assert 0.2 < shell[0].sum() / particle[0].sum() < 0.4

@@ -138,7 +138,7 @@ def drawn(values: np.ndarray, **scores: np.ndarray) -> Figure | None:
     fake = result({"noise": values}, **scores)
     for store in fake.stores:
         store.metadata = SimpleNamespace(kind="classical")
-    fake.report.measures, fake.methods = None, fake.stores
+    fake.report.ranks, fake.report.histograms, fake.methods = False, (), fake.stores
     fake.report.meaning = lambda key: SimpleNamespace(better="higher" if key == "psnr" else "lower")
     fake.scores = {name: rows | {"psnr": 20 - rows["nrms"]} for name, rows in fake.scores.items()}
     fake.summaries = {name: {"nrms": {"unit": "1"}, "psnr": {"unit": "dB"}} for name in fake.scores}

@@ -53,6 +53,19 @@ def test_nrms_of_nothing_and_of_twice_the_truth_is_one(shape: Shape, window: Any
     np.testing.assert_array_equal(scored(truth, truth, window(shape))["nrms"], 0)
 
 
+def test_the_range_of_values_may_be_given() -> None:
+    """psnr grows with its square, ssim is that of this range, and nothing else changes."""
+    truth, prediction = images((24, 20), seed=0), images((24, 20), seed=1)
+    task = task_of((), 2, "rad")
+    own, _, _ = score_and_correlation(task, {"t0": prediction}, {"t0": truth})
+    wide, _, _ = score_and_correlation(task, {"t0": prediction}, {"t0": truth}, data_range=100.0)
+    spans = np.ptp(truth, axis=(1, 2))
+    np.testing.assert_allclose(wide["psnr"] - own["psnr"], 20 * np.log10(100 / spans), rtol=1e-9)
+    assert (wide["ssim"] > own["ssim"]).all()
+    for name in IMAGE_SCORES.keys() - {"psnr", "ssim"}:
+        np.testing.assert_array_equal(wide[name], own[name])
+
+
 @windows
 @shapes
 def test_the_formulas(shape: Shape, window: Any) -> None:

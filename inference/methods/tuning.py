@@ -228,14 +228,15 @@ def _tuning_blocks(method: Method, source: Source, names: Iterable[str]) -> list
 def _check_score(source: Source, key: str) -> str:
     """Return the key of a score that the targets of a dataset get. Raise UserError if they do not get it."""
     report, task = find_inference(source.task.name).REPORT, source.task
-    names = report.measures.scores if report.measures else None
-    known = names or [
+    own = list(report.measures.scores) if report.measures else []
+    general = [
         score_key(task, field.name, metric)
         for field in task.of("target")
         for metric in SCORES_BY_KIND[target_kind(task, field)]
     ]
+    known = own if report.ranks else [*general, *own]
     if key not in known:
-        raise UserError(f"--tune-by {key}: {rule_of_choice(key, list(known))}")
+        raise UserError(f"--tune-by {key}: {rule_of_choice(key, known)}")
     return key
 
 
@@ -288,16 +289,17 @@ def _errors(
     report: Report, source: Source, block: Arrays, predicted: Arrays, by: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the errors of each sample: by the score that ranks methods, and before alignment. Lower is better."""
-    if report.measures:
-        error = _sign(report, by) * report.measures.compute(block, predicted)[by or report.measures.rank]
+    chosen = by or report.ranking_score(source.task)
+    if report.measures and chosen in report.measures.scores:
+        error = _sign(report, by) * report.measure(source.task, block, predicted)[chosen]
         error = np.where(np.isnan(error), np.inf, error)
         return error, error
     task, window, samples = source.task, source.window(), len(next(iter(predicted.values())))
     truth = slices.fold(task, {name: block[name] for name in predicted}, samples)
     predicted = slices.fold(task, predicted, samples)
-    if by or report.ranking_score(task) != "nrms_aligned":
+    if chosen != "nrms_aligned":
         found = score(task.sliced, predicted, truth, window)
-        error = _sign(report, by) * found[by or report.ranking_score(task)]
+        error = _sign(report, by) * found[chosen]
         return error, error
     target = next(iter(predicted))
     return nrms_aligned(task.sliced, predicted, truth, window), nrms(

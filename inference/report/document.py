@@ -59,11 +59,13 @@ def doubts(result: Result) -> Iterator[str]:
     """Yield the reasons to doubt the scores of a split, as warnings for the reader of the report."""
     if warnings := "; ".join(store.metadata.seen for store in result.stores if store.metadata.seen):
         yield f"{warnings}; these scores are not an independent test"
+    if result.data_range is not None:
+        yield f"psnr and ssim are those of a range of values of {result.data_range:g}, as it was given"
     for store in result.stores:
         if count := result.count_not_finite(store):
             yield f"{store.name}: scores leave out {count_text(count, 'prediction')} with NaN or infinite values"
     means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
-    if not result.report.measures and all(mean is None or float(mean) > USELESS_SHARE * result.zero for mean in means):
+    if not result.report.ranks and all(mean is None or float(mean) > USELESS_SHARE * result.zero for mean in means):
         yield "no method does better than a prediction of 0 everywhere"
 
 
@@ -179,7 +181,7 @@ def ranking(result: Result, field: Field) -> str:
         result: the scores of one split.
         field: the target whose score is used, unless the task has its own scores.
     """
-    return result.rank if result.report.measures else ranking_key(result.task, field)
+    return result.rank if result.report.ranks else ranking_key(result.task, field)
 
 
 def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:

@@ -50,12 +50,13 @@ def parameter_title(field: Field) -> str:
 
 def shown_scores(result: Result) -> list[str]:
     """Return the keys of the scores that are drawn against parameters, the one by which methods are ranked first."""
-    if measures := result.report.measures:
-        return [measures.rank, *measures.histograms]
+    own = result.report.histograms
+    if result.report.ranks:
+        return [result.rank, *own]
     fields = result.task.of("target")
     more = [score_key(result.task, f.name, name) for f in fields for name in SHOWN_SCORES[target_kind(result.task, f)]]
     present = next(iter(result.scores.values()))
-    return list(dict.fromkeys([result.rank, *(key for key in more if key in present)]))
+    return list(dict.fromkeys([result.rank, *(key for key in (*more, *own) if key in present)]))
 
 
 def bin_numbers(values: Real) -> Real:

@@ -59,6 +59,7 @@ class Result:
     correlation: dict[str, Real]  # ring correlation (ring,) of the first target, mean over the first samples, by name
     zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has its own scores
     sections: Mapping[str, SectionContent]  # sections of the task, by title
+    data_range: float | None = None  # range of values in psnr and ssim; None: that of each true image
 
     @property
     def task(self) -> Task:
@@ -146,13 +147,19 @@ class Evaluation:
         return tuple(result for result in self.results if result is not self.main)
 
 
-def evaluate(data: Path, given: Sequence[tuple[str | None, Path]], splits: Sequence[str] | None) -> Evaluation:
+def evaluate(
+    data: Path,
+    given: Sequence[tuple[str | None, Path]],
+    splits: Sequence[str] | None,
+    data_range: float | None = None,
+) -> Evaluation:
     """Score stores of predictions against their splits of a dataset.
 
     Args:
         data: the dataset.
         given: the stores, each with the name to use for it; None: its stored name.
         splits: the splits to score; None: the split of the first store.
+        data_range: range of values in psnr and ssim; None: that of each true image.
 
     Raises:
         UserError: predictions are incomplete, damaged, or made for another dataset or split; two have the same name; a
@@ -170,7 +177,9 @@ def evaluate(data: Path, given: Sequence[tuple[str | None, Path]], splits: Seque
     for store in stores:
         verify(store.path, store.metadata)
     pairs = zip(sources, parts, strict=True)
-    return Evaluation(tuple(_score_split(source, part, _unique_by_name(stores, part)) for source, part in pairs))
+    return Evaluation(
+        tuple(_score_split(source, part, _unique_by_name(stores, part), data_range) for source, part in pairs)
+    )
 
 
 def _scored_targets(source: Source, stores: Stores) -> tuple[str, ...]:
@@ -192,14 +201,16 @@ def _scored_targets(source: Source, stores: Stores) -> tuple[str, ...]:
     return () if set(common) == set(own) else common
 
 
-def _score_split(source: Rows, stores: Stores, methods: Stores) -> Result:
+def _score_split(source: Rows, stores: Stores, methods: Stores, data_range: float | None) -> Result:
     report = find_inference(source.task.name).REPORT
     report = report.without_targets if source.targets else report
-    scores, frequency, correlation, zero = _score_samples(source, stores, report)
+    scores, frequency, correlation, zero = _score_samples(source, stores, report, data_range)
     paths = {store.name: store.path for store in stores}
     samples, known = source.samples_source, (*report.sections, classes.SECTION, numbers.SECTION)
     sections = {section.title: content for section in known if (content := section.compute(samples, paths))}
-    return Result(source, report, tuple(stores), tuple(methods), scores, frequency, correlation, zero, sections)
+    return Result(
+        source, report, tuple(stores), tuple(methods), scores, frequency, correlation, zero, sections, data_range
+    )
 
 
 def _predictions_of_split(stores: Stores, source: Source) -> list[ScoredPredictions]:
@@ -264,7 +275,7 @@ def _refuse_duplicate_names(stores: Stores) -> None:
 
 
 def _score_samples(
-    source: Rows, stores: Stores, report: Report
+    source: Rows, stores: Stores, report: Report, data_range: float | None
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real], float]:
     """Return scores by name, frequencies and mean ring correlations, and the mean error of predicting 0 everywhere."""
     scores: dict[str, list[dict[str, Real]]] = {store.name: [] for store in stores}
@@ -277,13 +288,12 @@ def _score_samples(
         for start, stop in shard_ranges(source.samples, BLOCK_SAMPLES):
             fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
             truth = {name: fields[name] for name in targets}
-            if not report.measures and report.ranking_score(source.task) == "nrms_aligned":
+            if not report.ranks and report.ranking_score(source.task) == "nrms_aligned":
                 zero.append(nrms_aligned(source.task, {name: 0 * truth[name] for name in targets}, truth, window))
             for store in stores:
                 predicted = source.read_predicted(store.path, store.metadata, start, stop)
-                values, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
-                measured = report.measures.compute(fields, predicted) if report.measures else {}
-                scores[store.name].append({**measured, **values})
+                values, frequency, rows = score_and_correlation(source.task, predicted, truth, window, data_range)
+                scores[store.name].append({**report.measure(source.task, fields, predicted), **values})
                 if start < MAX_CURVES:
                     curves[store.name].append(rows)
             show(stop, pace(source.samples - stop, stop, time.monotonic() - begin))

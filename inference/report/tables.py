@@ -132,7 +132,8 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
 
 def _split_entry(result: Result) -> dict[str, Any]:
     methods = {store.name: _method_entry(result, store) for store in result.stores}
-    return {"samples": result.source.samples, "methods": methods}
+    stated = {} if result.data_range is None else {"data_range": result.data_range}
+    return {"samples": result.source.samples, **stated, "methods": methods}
 
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from inference.contract import Arrays, Method, Report, Setting, Shown
+from inference.contract import Arrays, Measures, Method, Report, Setting, Shown
 from physics.anscombe import restore, stabilise
 from physics.background import fill_harmonically, level_outside, parabolic_opening, smooth_outside
 from physics.particle_mask import distance_to, find_particle
 from schemas.runtime.errors import UserError
+from schemas.target_kinds import Score
 
+EDGE = 5  # width [pixel] of the shell that `edge_bias` looks at
 PATCH = 7  # width [pixel] of the surroundings that non-local means compare
 SEARCH = 9  # largest distance [pixel] along each axis between pixels that they compare
 CUTOFF = 0.8  # root of the mean squared difference at which a weight is 1/e, relative to the noise that is removed
@@ -248,7 +250,35 @@ METHODS: Mapping[str, Method] = {
     ),
 }
 
+
+def measure_edges(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
+    """Return `edge_bias` (slice,), NaN where the truth shows no particle.
+
+    Args:
+        fields: the true `clean` (slice, y, x).
+        predicted: the predicted `clean`.
+    """
+    truth = fields["clean"].astype(float)
+    particle = find_particle(truth)
+    shell = particle & (distance_to(~particle) <= EDGE)
+    error = np.sum(shell * (predicted["clean"] - truth), axis=(1, 2))
+    signal = np.sum(shell * truth, axis=(1, 2))
+    return {"edge_bias": np.where(signal > 0, abs(error) / np.where(signal > 0, signal, 1), np.nan)}
+
+
 REPORT = Report(
     inputs=(Shown("noisy"),),
+    measures=Measures(
+        scores={
+            "edge_bias": Score(
+                "1",
+                f"modulus of the mean error of clean in a shell of {EDGE} pixels within the edge of the particle, "
+                "relative to the mean of the truth there",
+                "lower",
+            )
+        },
+        compute=measure_edges,
+        histograms=("edge_bias",),
+    ),
     parameters=("dose", "electrons", "zone_angle", "angle", "background_height", "background_width", "particle_number"),
 )
