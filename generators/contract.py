@@ -98,6 +98,16 @@ def _allocate_slices(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarr
     return np.empty(shape, values.dtype)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Comparison of a recipe's approximation with a better one, by `dataset certify`: `COMPARISON` in a task's file."""
+
+    about: str  # both approximations, and what is compared
+    # (recipe, parameters of a sample, index of a slice, number of values, random numbers) -> the values of the recipe's
+    # approximation and those of the better one, (value,) each; both without noise.
+    compute: Callable[[Any, Any, tuple[int, ...], int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
 def calling(task: str, function: str) -> AbstractContextManager[None]:
     """Turn an error in a function of a task's file into one line that names the file, its line and the error.
 
@@ -139,6 +149,7 @@ class Generator(Protocol):
     VERSION: int  # raised with every change of what is generated; enters the fingerprint
     Recipe: type[recipe.Recipe]
     RECIPES: Mapping[str, recipe.Recipe]  # `default`, and published experiments
+    COMPARISON: Comparison  # optional: for tasks whose recipe chooses an approximation
 
     def draw(self, recipe: Any, rng: Streams) -> Any:
         """Return the parameters of one sample, rounded to their dtypes.
@@ -191,12 +202,25 @@ def find_generator(name: str) -> tuple[Task, Generator]:
     return task, cast(Generator, plugins.find_module("generators.tasks", name, _contract_mistakes, unknown))
 
 
+def find_comparison(name: str) -> Comparison:
+    """Return how the approximations of a task are compared.
+
+    Raises:
+        UserError: the task makes no approximation that could be compared
+    """
+    found: Comparison | None = getattr(find_generator(name)[1], "COMPARISON", None)
+    if found is None:
+        raise UserError(f"task {name}: has no approximation to compare with a better one (COMPARISON)")
+    return found
+
+
 def _contract_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes of a task's file in `generators/tasks/`, one line each."""
     yield from plugins.missing_objects(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
     if not issubclass(module.Recipe, recipe.Recipe):
         yield "Recipe: must be a subclass of generators.recipe.Recipe"
     yield from undescribed_settings(module.Recipe)
+    yield from plugins.mistyped_objects(module, {"COMPARISON": Comparison})
     if "default" not in module.RECIPES:
         yield "RECIPES: one must be named default"
     for name, preset in module.RECIPES.items():

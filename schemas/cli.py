@@ -43,6 +43,11 @@ def _parser() -> Parser:
     verify.add_argument(
         "--recompute", type=share("the samples"), metavar="1%", help="also simulate this share again and compare"
     )
+    about = "compare slices with a better approximation of the physics, and store how much they differ"
+    certify = _add_verb(verbs, "certify", _certify, about)
+    certify.add_argument("--slices", type=whole_number(1), default=8, metavar="N", help="slices (default: 8)")
+    certify.add_argument("--values", type=whole_number(1), default=256, metavar="N", help="values (default: 256)")
+    certify.add_argument("--inputs", type=local_path, metavar="DIR", help="folder with the recipe's files")
     preview = _add_verb(verbs, "preview", _preview, "draw a contact sheet of samples (PNG)")
     preview.add_argument("--samples", type=whole_number(1), default=8, metavar="N", help="samples to draw (default: 8)")
     preview.add_argument("--split", help="train, validation or test (default: the first with samples)")
@@ -81,6 +86,8 @@ def _describe_dataset(path: Path, manifest: Any) -> Iterator[str]:
     yield f"digest     {manifest.root_digest} (samples)"
     yield f"metadata   {manifest.sealed().metadata_digest} (digest of recipe, fields, units, formula and sources)"
     yield f"formula    {' '.join(manifest.task.formula.split())}"
+    if manifest.accuracy:
+        yield f"accuracy   {_describe_accuracy(manifest.accuracy)}"
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
         yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {_describe_field(field)}"
@@ -110,7 +117,7 @@ def _json_report(manifest: Any) -> dict[str, Any]:
     classes = {field.name: list(field.classes) for field in manifest.task.fields if field.classes}
     report |= {"classes": classes} if classes else {}
     rest: dict[str, Any] = manifest.sealed().model_dump(
-        mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics", "sources"}
+        mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics", "sources", "accuracy"}
     )
     return report | rest
 
@@ -134,6 +141,20 @@ def _verify(args: argparse.Namespace) -> int:
             "compare the versions in `dataset info --json`"
         )
     return _print_verdict(args.path, problems, success, remedy)
+
+
+def _certify(args: argparse.Namespace) -> int:
+    found = _load_command("certify")(args.path, args.slices, args.values, args.inputs, say)
+    say(f"{args.path}: {_describe_accuracy(found)}")
+    return 0
+
+
+def _describe_accuracy(found: Any) -> str:
+    ratios = [one.ratio for one in found.slices]
+    return (
+        f"{found.about}: differs by {found.error:.3g} (root mean square of {len(ratios)} slices), with sums of "
+        f"{min(ratios):.3g} to {max(ratios):.3g} times those of the reference"
+    )
 
 
 def _repair_advice(path: Path) -> str:

@@ -1,5 +1,6 @@
 """The manifest of a dataset: root attributes from which it can be read, checked and made again."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -42,6 +43,33 @@ class Statistics(BaseModel):
     max: float
 
 
+class ComparedSlice(BaseModel):
+    """Comparison of one slice of a sample with a better approximation, at some of its values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: str
+    sample: Annotated[int, Field(ge=0)]
+    slice: tuple[Annotated[int, Field(ge=0)], ...]
+    values: Annotated[int, Field(ge=1)]  # number of values compared
+    error: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # sqrt(sum difference^2 / sum reference^2)
+    ratio: Annotated[float, Field(allow_inf_nan=False)]  # sum of the stored approximation / sum of the reference
+
+
+class Accuracy(BaseModel):
+    """Difference between the approximation of a recipe and a better one, as `dataset certify` found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: Annotated[str, BeforeValidator(one_line)]
+    slices: tuple[ComparedSlice, ...]
+
+    @property
+    def error(self) -> float:
+        """Root of the mean squared error of the slices."""
+        return math.sqrt(sum(one.error**2 for one in self.slices) / max(len(self.slices), 1))
+
+
 class SourceFile(BaseModel):
     """A file from which measurements were imported."""
 
@@ -75,6 +103,7 @@ class Manifest(BaseModel):
     split_digests: dict[str, str] = {}
     statistics: dict[str, Statistics] = {}
     sources: list[SourceFile] = []  # files of a measurement, in the order of samples and planes
+    accuracy: Accuracy | None = None  # what `dataset certify` found; a property of the store, not of the samples
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -100,7 +129,16 @@ class Manifest(BaseModel):
         It covers the task with its units, formula and ambiguities, the recipe, the sources and the platform. Statistics
         follow from the samples, which the root digest covers.
         """
-        left_out = {"format", "layout", "packages", "status", "split_digests", "statistics", "metadata_digest"}
+        left_out = {
+            "format",
+            "layout",
+            "packages",
+            "status",
+            "split_digests",
+            "statistics",
+            "metadata_digest",
+            "accuracy",
+        }
         known = self.model_dump(mode="json", exclude=left_out)
         return self.model_copy(update={"metadata_digest": sha256(canonical_json(known))})
 

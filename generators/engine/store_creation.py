@@ -68,8 +68,8 @@ def prepare(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = F
         return plan
     if shard_samples not in (None, layout.shard):
         raise UserError(f"--shard-samples {shard_samples}: {plan.out} has shards of {layout.shard} samples; omit it")
-    update = {"layout": layout, "packages": stored.packages if stored else plan.manifest.packages}
-    plan = replace(plan, manifest=plan.manifest.model_copy(update=update))
+    kept = {"packages": stored.packages, "accuracy": stored.accuracy} if stored else {}
+    plan = replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout, **kept}))
     _refuse_other_bits(plan, stored or plan.manifest)
     return plan
 

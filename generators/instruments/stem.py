@@ -11,7 +11,7 @@ middle, pixel N//2, is the middle of the specimen. The beam travels along +z, an
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import ceil
 from typing import Annotated, Literal, Self
@@ -32,6 +32,7 @@ from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
 PROBES = 64  # that travel together
+MARGIN = 0.7  # of the field of view around the pixels that are compared [nm]
 BAND_MARGIN = 1.02  # of the frequencies that a grid holds beyond those that are needed
 
 type Fidelity = Literal["incoherent", "prism", "multislice"]
@@ -232,6 +233,45 @@ def signals(
             instant = displaced(atoms, settings.vibration, rng.standard_normal((len(atoms), 3)))
         found += _signals_of(settings, drawn, instant, waves, positions)
     return found / count
+
+
+def compared(
+    settings: Stem, drawn: DrawnStem, atoms: Atoms, scan: Scanned, side: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a square of pixels of an image around one of its atoms, as it is approximated and by multislice.
+
+    The source is a point here. Multislice takes the atoms within `MARGIN` of the square, and at least four frozen
+    phonon configurations.
+
+    Args:
+        settings: the settings
+        drawn: the microscope of the sample
+        atoms: the specimen, around the origin
+        scan: the pixels of the image
+        side: pixels along each side of the square
+        rng: chooses the atom
+
+    Returns:
+        Signals (pixel,) of both approximations.
+    """
+    ny, nx = scan.shape
+    side = min(side, ny, nx)
+    middle = atoms.positions[rng.integers(len(atoms)), 1:] / scan.sampling + np.array(scan.shape) // 2
+    row, column = (int(np.clip(round(m) - side // 2, 0, n - side)) for m, n in zip(middle, scan.shape, strict=True))
+    places = scan.positions().reshape(ny, nx, 2)[row : row + side, column : column + side].reshape(-1, 2)
+    point = replace(drawn, source=0.0)
+    if settings.fidelity == "incoherent":
+        known = image(settings, point, atoms, scan)[row : row + side, column : column + side].ravel()
+    else:
+        known = signals(settings, point, atoms, grid(settings, scan.field_of_view), places)
+    reference = settings.model_copy(update={"fidelity": "multislice", "phonons": max(settings.phonons, 4)})
+    centre = places.mean(axis=0)
+    width = float(np.ptp(places, axis=0).max()) + 2 * MARGIN
+    near = (abs(atoms.positions[:, 1:] - centre) < width / 2).all(axis=1)
+    moved = atoms[near].positions - np.array([0.0, *centre])
+    part = Atoms(atoms.elements, atoms.kinds[near], moved)
+    exact = signals(reference, point, part, grid(reference, (width, width)), places - centre)
+    return known, exact
 
 
 def _signals_of(

@@ -6,7 +6,7 @@ A range is written `8000:12000` on a command line and `[8000, 12000]` in JSON. `
 import math
 from typing import Any, Protocol, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_serializer, model_validator
 
 
 class Uniform(Protocol):
@@ -99,6 +99,27 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
         return value
 
     return AfterValidator(check)
+
+
+def in_unit(unit: str, **others: float) -> BeforeValidator:
+    """Return a reader of texts with a unit behind a number or low:high, such as 1e4e/A^2 for electrons.
+
+    Args:
+        unit: unit of the setting.
+        others: other units, and how many of the first unit each is.
+    """
+    factors = {unit: 1.0, **others}
+
+    def parse(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        for name, factor in factors.items():
+            if value.endswith(name):
+                ends = value.removesuffix(name).strip().split(":")
+                return [factor * _as_number(end) for end in ends]
+        return value
+
+    return BeforeValidator(parse)
 
 
 def power_of_two() -> AfterValidator:
