@@ -1,11 +1,13 @@
 """The task `aet`: images follow from the atoms, noise from the electrons, and the published problem is as stated."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from generators.engine import pipeline, shards
 from generators.random_streams import Streams
@@ -122,6 +124,75 @@ def test_the_published_problem_is_as_stated() -> None:
     assert {float(one.background.width[0]) % 1 for one in drawn} == {0.0}
 
 
+def test_the_atoms_of_a_file_are_shown_as_they_are(generate: Command, dataset: Command) -> None:
+    """XYZ holds x, y, z in angstrom. The file is recorded by its hash, and found again by it."""
+    rows = ["2", "two atoms", "Pt 0 0 0", "Ni 2.0 -3.0 1.5"]
+    Path("two.xyz").write_text("\n".join(rows))
+    small = ("image_size=24", "sampling=0.1", "stem.semi_angle=0.015", "noise=0")
+    command = ("--task", "aet", "--n", 2, "--validation", 0, "--test", 0)
+    assert generate(*command, "--set", *small, "model.path=two.xyz", "--out", "a.zarr")[0] == 0
+    made = xr.open_zarr("a.zarr/train")
+    assert (made.atom_count == 2).all()
+    assert made.atom_element[0].values.tolist() == [78, 28]
+    assert np.allclose(made.atom_position[0], [[-0.075, 0.15, -0.1], [0.075, -0.15, 0.1]])
+    assert "zone_angle" not in made
+    assert (made.atom_position[0] == made.atom_position[1]).all()
+    assert generate("--from", "a.zarr", "--inputs", ".", "--out", "b.zarr")[0] == 0
+    assert xr.open_zarr("b.zarr/train").equals(made)
+    refused(generate("--from", "a.zarr", "--out", "c.zarr"), "--inputs DIR")
+    assert generate(*command, "--set", *small, "model.path=two.xyz", "model.turned=true", "--out", "d.zarr")[0] == 0
+    turned = xr.open_zarr("d.zarr/train").atom_position.values
+    assert np.allclose(np.linalg.norm(turned, axis=2), np.linalg.norm(made.atom_position.values, axis=2))
+    assert abs(turned[0] - turned[1]).max() > 0.01
+    refused(generate(*command, "--set", "model.path=two.xyz", "model.unit=nm", "--out", "e.zarr"), "unit=angstrom")
+
+
+COARSE = ("stem.inner=0.03", "stem.outer=0.05", "stem.slice=0.4", "stem.vibration=0", "cluster.elements=Ni")
+
+
+@pytest.mark.slow(20)
+def test_a_certificate_states_the_error_and_stays_with_the_dataset(generate: Command, dataset: Command) -> None:
+    """A larger number of slices goes on, and another `generate` of the same dataset keeps what was found."""
+    command = ("--task", "aet", "--n", 3, "--validation", 0, "--test", 0, "--set", *SMALL, *COARSE, "--out", "a.zarr")
+    assert generate(*command)[0] == 0
+    before = json.loads(dataset("info", "a.zarr", "--json")[1])
+    code, said, err = dataset("certify", "a.zarr", "--slices", 1, "--values", 9)
+    assert (code, err) == (0, "")
+    assert said.count("error") == 1
+    assert "slices), with sums of" in said
+    said = dataset("certify", "a.zarr", "--slices", 2, "--values", 9)[1]
+    assert said.count(": error") == 1
+    after = json.loads(dataset("info", "a.zarr", "--json")[1])
+    assert len(after["accuracy"]["slices"]) == 2
+    assert {one["values"] for one in after["accuracy"]["slices"]} == {9}
+    assert before | {"accuracy": after["accuracy"]} == after
+    assert "accuracy   images of a point source" in dataset("info", "a.zarr")[1]
+    assert generate(*command)[0] == 0
+    assert json.loads(dataset("info", "a.zarr", "--json")[1]) == after
+    assert dataset("verify", "a.zarr")[0] == 0
+    refused(dataset("certify", "a.zarr", "--slices", 4), "has 3")
+
+
+def test_multislice_differs_little_from_itself() -> None:
+    """The window around the compared pixels is wide enough."""
+    recipe = recipe_of(*SMALL, *COARSE, "stem.fidelity=multislice", "stem.phonons=1")
+    drawn = aet.draw(recipe, Streams(0, "train", 0))
+    found, exact = aet.compare(recipe, drawn, (0,), 9, np.random.default_rng(0))
+    assert len(found) == 9
+    assert np.linalg.norm(found - exact) < 0.03 * np.linalg.norm(exact)
+
+
+def test_tasks_without_approximations_have_no_certificate(generate: Command, dataset: Command) -> None:
+    assert generate("--task", "cdi", "--n", 2, "--validation", 0, "--test", 0, "--set", "image_size=16")[0] == 0
+    refused(dataset("certify", "cdi.zarr"), "has no approximation")
+
+
+def test_doses_may_be_given_per_square_angstrom() -> None:
+    for text, low, high in (("2e3e/A^2", 2e5, 2e5), ("1e4:3e4 e/A^2", 1e6, 3e6), ("5e4e/nm^2", 5e4, 5e4)):
+        dose = recipe_of(f"dose={text}").dose
+        assert (dose.low, dose.high) == pytest.approx((low, high))
+
+
 def test_a_particle_that_does_not_fit_is_refused() -> None:
     recipe = recipe_of(*SMALL)
     drawn = aet.draw(recipe, Streams(0, "train", 0))
@@ -134,6 +205,7 @@ def test_a_particle_that_does_not_fit_is_refused() -> None:
     ("setting", "reason"),
     [
         ("dose=0", "dose"),
+        ("dose=5e/cm^2", "is not a number"),
         ("cluster.diameter=14", "must be at most the field of view"),
         ("cluster.elements=Xx", "Xx"),
         ("tilts.number=0", "tilts.number"),

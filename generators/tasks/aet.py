@@ -10,16 +10,17 @@ detector's response is smeared along the rows of the scan, which correlates thei
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import cos, pi, sin
+from math import cos, isqrt, pi, sin
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from generators import recipe
-from generators.contract import Arrays, Sliced
+from generators.contract import Arrays, Comparison, Sliced
 from generators.instruments import background, scan_errors, stem
 from generators.instruments.background import Background, DrawnBackground
 from generators.instruments.scan_errors import DrawnScan, Scan
@@ -28,13 +29,15 @@ from generators.random_streams import Streams
 from generators.specimens.atoms import cluster
 from generators.specimens.atoms.alloys import lattice_constant
 from generators.specimens.atoms.cluster import Cluster, DrawnCluster
+from generators.specimens.atoms.model_file import Model
 from generators.specimens.atoms.zone_axes import zone_angles
 from generators.specimens.draws import to_float32
+from generators.specimens.particles.mesh import rotation_matrix
 from physics.scattering.atoms import Atoms
 from physics.scattering.factors import atomic_number
 from schemas.fields import backgrounds, clusters, scans
 from schemas.runtime.errors import UserError
-from schemas.runtime.ranges import Range, within
+from schemas.runtime.ranges import Range, in_unit, within
 from schemas.runtime.settings import Settings, between, setting
 from schemas.tasks.aet import TASK
 
@@ -77,14 +80,15 @@ class Recipe(recipe.Recipe):
     sampling: Annotated[float, within(1e-3, 10)] = Field(0.04, **setting("width of a pixel", "nm"))
     tilts: Tilts = Field(Tilts(), **setting("angles of the series"))
     cluster: Cluster = Field(Cluster(), **setting("the nanoparticle"))
+    model: Model | None = Field(None, **setting("atoms of a file in place of the nanoparticle"))
     particle: Annotated[int, Field(ge=0, lt=2**32)] | None = Field(
         None, **setting("number of the one particle that all samples show; none: each has its own")
     )
     stem: Stem = Field(Stem(), **setting("microscope, and approximation of the scattering"))
     scan: Scan = Field(Scan(), **setting("errors of the scan and of the detector"))
     background: Background = Field(Background(), **setting("background"))
-    dose: Annotated[Range, within(1, 1e12)] = between(
-        1e5, 4e6, "incident electrons per image, drawn on a logarithmic scale", "electron/nm^2"
+    dose: Annotated[Range, within(1, 1e12), in_unit("e/nm^2", **{"e/A^2": 100.0})] = between(
+        1e5, 4e6, "incident electrons per image, drawn on a logarithmic scale; e/A^2 may stand behind", "electron/nm^2"
     )
     signal_unit: Annotated[float, within(0, 1, above=True)] = Field(
         1.0, **setting("share of the incident electrons that the value 1 of the images stands for")
@@ -94,7 +98,7 @@ class Recipe(recipe.Recipe):
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
-        if self.cluster.diameter.high > self.image_size * self.sampling:
+        if not self.model and self.cluster.diameter.high > self.image_size * self.sampling:
             raise ValueError(
                 f"cluster.diameter = {self.cluster.diameter.high:g} nm: must be at most the field of view, "
                 f"{self.image_size * self.sampling:g} nm; raise image_size or sampling"
@@ -104,10 +108,23 @@ class Recipe(recipe.Recipe):
     @property
     def room(self) -> int:
         """Number of atoms for which a sample has room."""
+        if self.model:
+            return self.model.count
         shares = (self.cluster.share.low, self.cluster.share.high)
         given = self.cluster.constant
         constant = given.low if given else min(lattice_constant(self.cluster.elements, share) for share in shares)
         return int(SPARE * pi / 6 * self.cluster.diameter.high**3 / (constant**3 / 4)) + 100
+
+    def bind(self, inputs: Path | None) -> Self:
+        """Return the recipe with the file of its atoms found, hashed and checked.
+
+        Args:
+            inputs: a folder in which the file is searched by hash; None: the recipe's own path
+
+        Raises:
+            UserError: the file is missing, or holds no plausible atoms
+        """
+        return self.model_copy(update={"model": self.model.bind(inputs)}) if self.model else self
 
     def sizes(self) -> dict[str, int]:
         """Return the lengths of the dimensions."""
@@ -116,8 +133,12 @@ class Recipe(recipe.Recipe):
 
     def optional(self) -> frozenset[str]:
         """Return the optional fields that are stored."""
-        drawn = {field.name for group in (backgrounds, clusters, scans) for field in group.FIELDS}
-        own = {"zone_angle", "dose", "signal_unit", "voltage", "semi_angle", "defocus", "source_width"}
+        drawn = {field.name for group in (backgrounds, scans) for field in group.FIELDS}
+        if not self.model:
+            drawn |= {"zone_angle", *(field.name for field in clusters.FIELDS)}
+        elif self.model.turned:
+            drawn |= {"cluster_quaternion"}
+        own = {"dose", "signal_unit", "voltage", "semi_angle", "defocus", "source_width"}
         own |= {"detector_inner", "detector_outer"}
         chosen = {"background"} if self.background.is_on else set()
         chosen |= {"particle_number"} if self.particle is not None else set()
@@ -237,14 +258,10 @@ def simulate_slice(recipe: Recipe, block: Sequence[Parameters], index: tuple[int
 
 def _expected(recipe: Recipe, drawn: Parameters, tilt: int) -> Arrays:
     """Return the expectations of one image (y, x), and the atoms."""
-    atoms = _atoms_of(drawn.cluster)
+    atoms = _atoms(recipe, drawn)
     if len(atoms) > recipe.room:
         raise UserError(f"a particle of {len(atoms)} atoms: there is room for {recipe.room}; lower cluster.diameter")
-    shape = (recipe.image_size,) * 2
-    dy, dx = scan_errors.displacements(drawn.scan, tilt, shape[0])
-    y = recipe.sampling * (np.arange(shape[0]) - shape[0] // 2)
-    scan = Scanned(shape, recipe.sampling, y + dy, dx)
-    turned = _turned(atoms, float(drawn.angle[tilt]))
+    turned, scan = _seen(recipe, drawn, tilt)
     _check_inside(turned, scan)
     clean = stem.image(recipe.stem, drawn.stem, turned, scan) / np.float32(recipe.signal_unit)
     added = background.render(drawn.background, clean, tilt, recipe.sampling)
@@ -253,9 +270,31 @@ def _expected(recipe: Recipe, drawn: Parameters, tilt: int) -> Arrays:
     return arrays | {EXPECTED: clean + added} | (_padded(atoms, recipe.room) if recipe.atoms else {})
 
 
+def _seen(recipe: Recipe, drawn: Parameters, tilt: int) -> tuple[Atoms, Scanned]:
+    """Return the atoms at one angle, and the pixels that are scanned."""
+    shape = (recipe.image_size,) * 2
+    dy, dx = scan_errors.displacements(drawn.scan, tilt, shape[0])
+    y = recipe.sampling * (np.arange(shape[0]) - shape[0] // 2)
+    scan = Scanned(shape, recipe.sampling, y + dy, dx)
+    return _turned(_atoms(recipe, drawn), float(drawn.angle[tilt])), scan
+
+
+def _atoms(recipe: Recipe, drawn: Parameters) -> Atoms:
+    """Return the atoms of a sample at the angle 0."""
+    return _atoms_of_model(recipe.model, drawn.cluster) if recipe.model else _atoms_of(drawn.cluster)
+
+
 @lru_cache(maxsize=2)
 def _atoms_of(drawn: DrawnCluster) -> Atoms:
     return cluster.atoms_of(drawn)
+
+
+def _atoms_of_model(model: Model, drawn: DrawnCluster) -> Atoms:
+    """Return the atoms of a file, in the orientation that was drawn if samples differ in it."""
+    atoms = model.atoms()
+    if not model.turned:
+        return atoms
+    return replace(atoms, positions=np.einsum("kc,ic->ik", rotation_matrix(drawn.quaternion), atoms.positions))
 
 
 def _turned(atoms: Atoms, angle: float) -> Atoms:
@@ -270,8 +309,8 @@ def _check_inside(atoms: Atoms, scan: Scanned) -> None:
     size = 2 * abs(atoms.positions[:, 1:]).max(initial=0)
     if size > (length := min(scan.field_of_view)):
         raise UserError(
-            f"a particle of {size:.3g} nm does not fit into the field of view of {length:.3g} nm; lower "
-            "cluster.diameter, or raise image_size or sampling"
+            f"a particle of {size:.3g} nm does not fit into the field of view of {length:.3g} nm; raise image_size or "
+            "sampling, or lower cluster.diameter"
         )
 
 
@@ -284,6 +323,25 @@ def _padded(atoms: Atoms, room: int) -> Arrays:
 
 
 simulate = Sliced(TASK, simulate_slice)
+
+
+def compare(
+    recipe: Recipe, drawn: Parameters, index: tuple[int, ...], values: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels of an image as the recipe approximates them, and by multislice (`stem.compared`).
+
+    Args:
+        recipe: the recipe of the dataset
+        drawn: the parameters of a sample
+        index: number of the tilt
+        values: number of pixels; the next smaller square is taken
+        rng: chooses their place
+    """
+    atoms, scan = _seen(recipe, drawn, index[0])
+    return stem.compared(recipe.stem, drawn.stem, atoms, scan, max(isqrt(values), 1), rng)
+
+
+COMPARISON = Comparison("images of a point source, without background and noise, against multislice", compare)
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
