@@ -119,7 +119,7 @@ class Rehearsal:
             assert given.model.is_dir()
         if not given.activations:
             options = inference_cli.options(inference_command.InferOptions, given)
-            sources: Any = [SimpleNamespace(split=split, path=given.data) for split in given.split]
+            sources: Any = [SimpleNamespace(split=split, path=given.data, half=None) for split in given.split]
             for source in sources:
                 inference_command._out_path(options, "", source, sources).mkdir(parents=True)
         if given.stitch:
