@@ -195,6 +195,7 @@ class Measures:
     # (fields, predictions) -> scores (sample,). For a task with slices, each slice is a sample.
     compute: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]
     needs: tuple[str, ...] = ()  # fields that the scores are computed from, besides targets and predictions
+    targets: tuple[str, ...] = ()  # targets that the scores are computed from; empty: all
     # The score by which methods are tuned, ranked and compared, in place of the general one; lower is better.
     rank: str = ""
     histograms: tuple[str, ...] = ()  # further scores, besides that of rank, whose histograms the report shows
@@ -255,10 +256,15 @@ class Report:
         samples = len(next(iter(predicted.values())))
         return self.measures.compute(slices.fold(task, fields, samples), slices.fold(task, predicted, samples))
 
-    @property
-    def without_targets(self) -> "Report":
-        """Return the report for networks that predict other fields than all targets of the task."""
-        return replace(self, measures=None, views=(), sections=())
+    def of_targets(self, names: Sequence[str]) -> "Report":
+        """Return the report for predictions of other fields than all targets of the task.
+
+        Args:
+            names: the predicted fields.
+        """
+        read = self.measures.targets if self.measures else ()
+        kept = self.measures if read and set(read) <= set(names) else None
+        return replace(self, measures=kept, views=(), sections=())
 
     @property
     def needs(self) -> tuple[str, ...]:

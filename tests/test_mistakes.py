@@ -278,7 +278,7 @@ def test_what_is_computed_must_lie_on_the_grid_of_the_targets(shape: str, author
 
 
 MEASURED = """from inference.contract import Measures
-REPORT = Report(measures=Measures({}, print, tuple([%s]), "worst"), """
+REPORT = Report(measures=Measures({}, print, tuple([%s]), rank="worst"), """
 SECTION = """from inference.contract import Section
 REPORT = Report(sections=(Section("Lines", lambda source: None),), """
 GROUP = 'scope="group", group="%s", about="Wiener'

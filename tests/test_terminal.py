@@ -142,7 +142,7 @@ def test_the_nearest_option_and_missing_ones_are_named() -> None:
     assert refusal(dataset, "info", "x.zarr", "--jsn") == (
         "--jsn: no such option; did you mean --json?; see dataset info --help"
     )
-    assert refusal(dataset, "import") == "--task and --from are missing; see dataset import --help"
+    assert refusal(dataset, "import") == "--task is missing; see dataset import --help"
     assert refusal(dataset, "info") == "path is missing; see dataset info --help"
     assert refusal(dataset, "import", "--counts", "--amplitudes").startswith(
         "--amplitudes: excludes --counts; leave one"

@@ -203,7 +203,7 @@ def _scored_targets(source: Source, stores: Stores) -> tuple[str, ...]:
 
 def _score_split(source: Rows, stores: Stores, methods: Stores, data_range: float | None) -> Result:
     report = find_inference(source.task.name).REPORT
-    report = report.without_targets if source.targets else report
+    report = report.of_targets(source.targets) if source.targets else report
     scores, frequency, correlation, zero = _score_samples(source, stores, report, data_range)
     paths = {store.name: store.path for store in stores}
     samples, known = source.samples_source, (*report.sections, classes.SECTION, numbers.SECTION)

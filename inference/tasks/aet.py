@@ -278,6 +278,7 @@ REPORT = Report(
             )
         },
         compute=measure_edges,
+        targets=("clean",),
         histograms=("edge_bias",),
     ),
     parameters=("dose", "electrons", "zone_angle", "angle", "background_height", "background_width", "particle_number"),
