@@ -205,7 +205,7 @@ def test_bm3d_itself_removes_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bias_of_an_edge_is_the_share_of_its_signal_that_is_lost() -> None:
-    """What is wrong elsewhere does not count, and an empty image has none."""
+    """Errors elsewhere do not count, and an empty image has no bias."""
     truth = np.stack([disc_of_atoms((120, 128), 70)[0]] * 3 + [np.zeros((120, 128))])
     particle = find_particle(truth)
     shell = particle & (distance_to(~particle) <= EDGE)

@@ -143,7 +143,7 @@ class Lines:
     """
 
     steep: Array
-    """Whether rows are those of the image."""
+    """True where rows are those of the image, not of its transpose."""
     start: Array
     slope: Array
     step: Array
