@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from schemas.counting.cli import thinning
 from schemas.exchange import cli
 from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
@@ -54,6 +55,7 @@ def _parser() -> Parser:
     preview.add_argument("--out", type=local_path, metavar="PNG", help="file to write (default: <dataset>.png)")
     cli.importing(verbs)
     cli.exporting(verbs)
+    thinning(verbs)
     return parser
 
 

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 
 from schemas import slices
-from schemas.counting.counts import Counts, find_counts
+from schemas.counting.counts import Counts, require_counts
 from schemas.counting.thinning import halve
 from schemas.manifest import Manifest, read_manifest, reading_split
 from schemas.predictions import Predictions, read_target
 from schemas.runtime.errors import UserError
 from schemas.store import StoredArrays, open_split
-from schemas.task import Field, Task, task_names
+from schemas.task import Field, Task
 
 type Arrays = dict[str, np.ndarray]
 
@@ -112,18 +112,7 @@ class Source:
         Raises:
             UserError: the task has no such rule, or the dataset lacks its fields.
         """
-        rule = find_counts(self.manifest.task.name)
-        if rule is None:
-            known = ", ".join(name for name in task_names() if find_counts(name))
-            raise UserError(
-                f"--halves: no input of task {self.manifest.task.name} is counts that its targets add up to, so there "
-                f"is no score without truth; leave it out (tasks with such an input: {known})"
-            )
-        if lacking := self.lacks([rule.input, rule.scale]):
-            raise UserError(
-                f"{self.path}: lacks {', '.join(lacking)}, from which the counts follow; give another --data"
-            )
-        return rule
+        return require_counts(self.task, self.path, "--halves")
 
     def _take_half(self, names: tuple[str, ...], rows: np.ndarray) -> Arrays:
         """Read some samples with one half of their counts."""

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from inference.atoms.section import SECTION
 from inference.contract import Arrays, Measures, Method, Report, Setting, Shown
 from physics.anscombe import restore, stabilise
 from physics.background import fill_harmonically, level_outside, parabolic_opening, smooth_outside
@@ -281,5 +282,6 @@ REPORT = Report(
         targets=("clean",),
         histograms=("edge_bias",),
     ),
+    sections=(SECTION,),
     parameters=("dose", "electrons", "zone_angle", "angle", "background_height", "background_width", "particle_number"),
 )

@@ -5,7 +5,7 @@ Both directions are averaged: f(a) against b, and f(b) against a. All of it is a
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -160,7 +160,13 @@ class _Block:
     stop: int
     halves: tuple[Real, Real]  # (sample, ...), in the unit of the input
     scales: tuple[Real, Real]  # counts of the value 1, which broadcast over the halves
+    levels: Mapping[str, Real]  # known parts of the expectation, which broadcast over the halves
     truth: Real | None  # (sample, ...), the expectation of the input; None if the dataset does not hold it
+
+    def add_levels(self, values: Real, held: Collection[str]) -> Real:
+        """Return a sum of some targets, with the known parts of the expectation that are not among them."""
+        rule, task = self.source.counts, self.source.task
+        return sum((self.levels[name] for name in rule.known_levels(task, held)), values)
 
     def fold(self, values: Real) -> Real:
         """Return values of samples as values of slices (slice, ...)."""
@@ -172,11 +178,14 @@ def _read_block(opened: tuple[Source, Source], start: int, stop: int) -> _Block:
     """Read both halves of some samples, and their truth if there is one."""
     source, rule = replace(opened[0], half=None), opened[0].counts
     first, second = (half.read([rule.input, rule.scale], start, stop) for half in opened)
-    scales = tuple(rule.scale_of(source.task, half[rule.scale]) for half in (first, second))
+    scales = tuple(rule.along_input(source.task, rule.scale, half[rule.scale]) for half in (first, second))
     held = [name for name in rule.expectation if not source.lacks([name])]
     truth = _sum(source.read(held, start, stop)) if held else None
     values = first[rule.input].astype(float), second[rule.input].astype(float)
-    return _Block(source, start, stop, values, (scales[0], scales[1]), truth)
+    given = source.read(rule.known_levels(source.task, ()), start, stop)
+    levels = {name: rule.along_input(source.task, name, level) for name, level in given.items()}
+    block = _Block(source, start, stop, values, (scales[0], scales[1]), levels, None)
+    return block if truth is None else replace(block, truth=block.add_levels(truth, held))
 
 
 def _sum(values: Mapping[str, np.ndarray]) -> Real:
@@ -191,7 +200,7 @@ def _estimates(block: _Block, pairs: Sequence[Pair]) -> Iterator[tuple[str, tupl
             _sum({name: read_target(one.path, one.metadata, one.metadata.task[name], rows) for name in pair.estimate})
             for one in (pair.first, pair.second)
         )
-        yield pair.name, (first, second)
+        yield pair.name, (block.add_levels(first, pair.estimate), block.add_levels(second, pair.estimate))
     yield MEASUREMENT, block.halves
 
 

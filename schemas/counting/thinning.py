@@ -38,7 +38,7 @@ def whole_counts(
     Raises:
         UserError: an image was not counted, or its values are not whole counts.
     """
-    values, scale = fields[rule.input].astype(float), rule.scale_of(task, fields[rule.scale])
+    values, scale = fields[rule.input].astype(float), rule.along_input(task, rule.scale, fields[rule.scale])
     counts = values * scale
     dims = task[rule.input].dims
     if (at := _first(~(scale > 0) | ~np.isfinite(scale))) is not None:
@@ -120,13 +120,20 @@ def halve(
     """
     if rule.input not in fields:
         return _part(task, rule, fields, None, HALF)
-    generators = [_generator(digest, int(row)) for row in rows]
+    generators = [numbered_generator(f"halves {digest}", int(row)) for row in rows]
     return thin(task, rule, fields, HALF, generators, rows, place)[half]
 
 
-def _generator(digest: str, sample: int) -> np.random.Generator:
-    key = np.frombuffer(bytes.fromhex(sha256(f"halves {digest}".encode()))[:16], "<u8").astype(np.uint64)
-    return np.random.Generator(np.random.Philox(counter=np.array([0, 0, sample, 0], np.uint64), key=key))
+def numbered_generator(key: str, sample: int, copy: int = 0) -> np.random.Generator:
+    """Return the random numbers of one sample: Philox, keyed by a text, with the sample as counter.
+
+    Args:
+        key: a text that names the purpose and the split.
+        sample: number of the sample in its split.
+        copy: number of the repetition.
+    """
+    words = np.frombuffer(bytes.fromhex(sha256(key.encode()))[:16], "<u8").astype(np.uint64)
+    return np.random.Generator(np.random.Philox(counter=np.array([0, 0, sample, copy], np.uint64), key=words))
 
 
 def _part(
@@ -138,7 +145,7 @@ def _part(
     }
     if counts is None:
         return {**fields, **smaller}
-    values = counts / (rule.scale_of(task, fields[rule.scale]) * share)
+    values = counts / (rule.along_input(task, rule.scale, fields[rule.scale]) * share)
     return {**fields, **smaller, rule.input: values.astype(fields[rule.input].dtype)}
 
 

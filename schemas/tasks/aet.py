@@ -44,6 +44,13 @@ TASK = Task(
         _optional("zone_angle", "rad", "angle from the beam to the nearest zone axis", "tilt", role="parameter"),
         _optional("dose", "electron/nm^2", "incident electrons per image", role="parameter"),
         _optional("signal_unit", "1", "share of the incident electrons that the value 1 stands for", role="parameter"),
+        _optional(
+            "background_level",
+            "1",
+            "background of all pixels, if it is known and was counted",
+            "tilt",
+            role="parameter",
+        ),
         _optional("voltage", "V", "accelerating voltage", role="parameter"),
         _optional("semi_angle", "rad", "convergence semi-angle", role="parameter"),
         _optional("detector_inner", "rad", "angle from which the detector collects", role="parameter"),
@@ -71,7 +78,13 @@ TASK = Task(
 IMPORT = Import(
     needs=("angle", "electrons", "sampling"),
     usual={"sampling": (0.004, 0.1), "angle": (0, 6.3), "voltage": (1e4, 1.3e6)},  # atoms lie 0.2 nm apart
-    shared=("electrons",),
+    shared=("electrons", "background_level"),
     preparation=PREPARATION,
 )
-COUNTS = Counts("noisy", scale="electrons", expectation=("clean", "background"), doses=("dose",))
+COUNTS = Counts(
+    "noisy",
+    scale="electrons",
+    expectation=("clean", "background"),
+    doses=("dose",),
+    levels={"background": "background_level"},
+)

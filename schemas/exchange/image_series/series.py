@@ -20,7 +20,7 @@ from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 
 IMAGES, TARGET = "noisy", "clean"
-ANGLE, ELECTRONS = "angle", "electrons"
+ANGLE, ELECTRONS, LEVEL = "angle", "electrons", "background_level"
 UNITS = {"auto": "", "degree": "deg", "rad": "rad"}
 
 
@@ -85,7 +85,7 @@ def prepare(files: Files, axes: Sequence[str], settings: SeriesSettings, given: 
             fields = {IMAGES: _convert(series.path, raw, settings)}
             if target:
                 fields[TARGET] = _convert(target.path, target.values[index], settings)
-                notes += doubts.doubt_target(target.path.name, fields[IMAGES], fields[TARGET])
+                notes += doubts.doubt_target(target.path.name, fields[IMAGES] - _level(given), fields[TARGET])
             notes += _doubts(series, raw, fields[IMAGES], known, settings, given)
             samples.append((fields, known))
     return samples, list(dict.fromkeys(notes))
@@ -123,6 +123,11 @@ def _read_series(
             names = tuple(axes) or find_names(path, picture, len(numbers) or None)
         found.append(_Series(path, order_axes(path, values, names), names, picture.known, beside, where))
     return found
+
+
+def _level(given: Known) -> np.ndarray:
+    """Return the known background of the images, to be subtracted from (tilt, y, x)."""
+    return np.array(given.get(LEVEL, (0.0,)))[:, None, None]
 
 
 def _alike(files: Sequence[tuple[Path, Picture]]) -> Sequence[tuple[Path, Picture]]:
