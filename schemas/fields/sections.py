@@ -56,3 +56,10 @@ CHANNEL_FIELDS = drawn_parameters(
     ("polygon_phase", ("section_polygon",), "uint8", "1", "phase that each polygon consists of"),
     ("spectrum", ("section_phase", "channel"), "float32", "1", "intensity of each phase in each channel"),
 )
+
+# For objects whose material has a structure of its own (`generators.specimens.sections.textured`).
+TEXTURED_FIELDS = drawn_parameters(
+    "textured",
+    ("contrast", (), "float32", "1", "largest deviation from the value of a figure, relative to it"),
+    ("ground", (), "float32", "1", "value that is added everywhere"),
+)
