@@ -1,8 +1,8 @@
 """Images of bodies of several classes, with the labels of their pixels.
 
-The bodies are drawn (`generators.specimens.bodies`), then the exposure (`generators.instruments.detectors.exposure`):
+The bodies are drawn (`generators.specimens.bodies`), then the camera (`generators.instruments.detectors.camera`):
 
-    image = detector( blur( sum over bodies of value * share of the pixel ) ) + noise
+    image = camera( blur( sum over bodies of value * share of the pixel ) )
 
 The label of a pixel is the class with the largest share of it, the lower one of two that are equal.
 """
@@ -13,19 +13,22 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
+from scipy.ndimage import gaussian_filter
 
 from generators import recipe
 from generators.contract import Arrays
-from generators.instruments.detectors import exposure
+from generators.instruments.detectors import camera
+from generators.instruments.detectors.camera import NOISELESS, Camera, DrawnCamera
 from generators.instruments.detectors.chain import DetectorChain
-from generators.instruments.detectors.exposure import DrawnExposure, Exposure
 from generators.random_streams import Streams
 from generators.specimens.bodies import boxes, composite
 from generators.specimens.bodies.bodies import DrawnBodies, render
 from generators.specimens.bodies.boxes import MIN_SIDE, Boxes
 from generators.specimens.bodies.composite import Composite
+from generators.specimens.draws import to_float32
+from generators.specimens.sections.section import Image
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import setting
+from schemas.runtime.settings import between, setting
 from schemas.task import find_task
 
 VERSION = 1
@@ -43,10 +46,11 @@ class Recipe(recipe.Recipe):
     partial_volume: bool = Field(
         True, **setting("true: pixels at edges mix the values of bodies; false: each has the value of one body")
     )
-    exposure: Exposure = Field(Exposure(), **setting("blur, noise and errors of the measurement"))
-    noise: int = Field(
-        1, ge=0, le=1, **setting("1: noise, rings and stripes as `exposure` has them; 0: none; blur and defects stay")
+    blur: Annotated[Range, within(0, 100)] = between(
+        0.0, 0.0, "standard deviation of the blur in front of the detector, as by motion or a large source", "pixel"
     )
+    camera: Camera = Field(Camera(), **setting("noise and errors of the camera"))
+    noise: int = Field(1, ge=0, le=1, **setting("1: the noise of the camera; 0: none, the point spread stays"))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,20 +78,20 @@ class Recipe(recipe.Recipe):
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(
-        exposure=Exposure(
-            blur=Range(low=0.3, high=1.2),
-            counts=Range(low=30.0, high=1000.0),
-            rings=Range(low=0.0, high=0.06),
+        blur=Range(low=0.3, high=1.2),
+        camera=Camera(
+            photons=Range(low=30.0, high=1000.0),
+            rings=Range(low=0.0, high=1.0),
             stripes=Range(low=0.0, high=0.03),
             detector=DetectorChain(correlation=0.25),
-        )
+        ),
     ),
     # superres-tomo, whose generator is that of Pelt's MSDNet: use --n 100 --validation 25 --test 10
     "published": Recipe(
         image_size=1280,
         boxes=Boxes(),
         partial_volume=False,
-        exposure=Exposure(white_noise=Range(low=0.3, high=0.3)),
+        camera=Camera(deviation=Range(low=0.3, high=0.3)),
     ),
 }
 
@@ -97,16 +101,18 @@ class Parameters:
     """The values drawn for one sample; floats are rounded to float32, as they are stored."""
 
     bodies: DrawnBodies
-    exposure: DrawnExposure
+    blur: float
+    camera: DrawnCamera
     sampling: np.float32
 
     def columns(self) -> dict[str, Any]:
         """Return all parameters by field."""
-        return {"sampling": self.sampling, **self.exposure.columns(), **self.bodies.columns()}
+        own = {"sampling": self.sampling, "blur": self.blur}
+        return own | self.camera.columns() | self.bodies.columns()
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """Draw one sample, from the streams `specimen` and `exposure`.
+    """Draw one sample, from the streams `specimen`, `blur` and `camera`.
 
     Args:
         recipe: the recipe of the dataset
@@ -117,8 +123,9 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         if recipe.boxes
         else composite.draw(recipe.composite, rng.specimen)
     )
-    drawn = exposure.draw(recipe.exposure, rng)
-    return Parameters(bodies, drawn if recipe.noise else drawn.without_noise(), np.float32(recipe.sampling))
+    blur = to_float32(recipe.blur.draw(rng.blur))[0]
+    drawn = camera.draw(recipe.camera, rng) if recipe.noise else NOISELESS
+    return Parameters(bodies, blur, drawn, np.float32(recipe.sampling))
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
@@ -130,8 +137,13 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     """
     shape, classes = (recipe.image_size,) * 2, len(TASK["mask"].classes)
     pairs = [render(p.bodies, shape, classes, partial_volume=recipe.partial_volume) for p in block]
-    images = [exposure.expect(p.exposure, image) for p, (image, _) in zip(block, pairs, strict=True)]
+    images = [_blur(image, p.blur) for p, (image, _) in zip(block, pairs, strict=True)]
     return {"image": np.stack(images), "mask": np.stack([labels for _, labels in pairs])}
+
+
+def _blur(image: Image, width: float) -> Image:
+    blurred: Image = gaussian_filter(image, width) if width else image
+    return blurred
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
@@ -144,9 +156,11 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
         rngs: the streams of each sample
     """
     rows = zip(block, arrays["image"], rngs, strict=True)
-    return arrays | {
-        "image": np.stack([exposure.measure(recipe.exposure, p.exposure, row, rng) for p, row, rng in rows])
-    }
+    measured = [
+        camera.measure(recipe.camera, p.camera, image, rng) if recipe.noise else camera.expect(recipe.camera, image)
+        for p, image, rng in rows
+    ]
+    return arrays | {"image": np.stack(measured)}
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:

@@ -291,5 +291,5 @@ REPORT = Report(
         targets=("mask",),
         histograms=("dice_small",),
     ),
-    parameters=("exposure_counts", "exposure_blur", "exposure_rings"),
+    parameters=("photons", "blur", "camera_rings"),
 )

@@ -69,3 +69,10 @@ BODY_FIELDS = tuple(field for field in FIELDS if field.name not in _SUMS) + draw
     ("polygon_class", ("section_polygon",), "uint8", "1", "class of each polygon"),
     ("background", (), "float32", "1", "value where no figure lies"),
 )
+
+# For objects whose material has a structure of its own (`generators.specimens.sections.textured`).
+TEXTURED_FIELDS = drawn_parameters(
+    "textured",
+    ("contrast", (), "float32", "1", "largest deviation from the value of a figure, relative to it"),
+    ("ground", (), "float32", "1", "value that is added everywhere"),
+)

@@ -1,8 +1,11 @@
 """Labels of an image: the class of each pixel, such as grains, pores and fibres in a section or a radiograph."""
 
+from dataclasses import replace
+
 from schemas.fields.sections import BODY_FIELDS, CLASSES
+from schemas.fields.transmission import CAMERA_FIELDS
 from schemas.grids import Grid
-from schemas.task import Field, Import, Task, drawn_parameters
+from schemas.task import Field, Import, Task
 
 TASK = Task(
     name="segmentation",
@@ -26,14 +29,25 @@ TASK = Task(
         ),
         Field("sampling", ("sample",), "float32", "nm", "parameter", "square pixels", optional=True),
         *BODY_FIELDS,
-        *drawn_parameters(
-            "exposure",
-            ("blur", (), "float32", "pixel", "standard deviation of the blur before counting"),
-            ("counts", (), "float32", "photon", "counted quanta per pixel where the image is 1; 0: not counted"),
-            ("white_noise", (), "float32", "1", "standard deviation of white noise"),
-            ("rings", (), "float32", "1", "standard deviation of constants added to rings"),
-            ("stripes", (), "float32", "1", "standard deviation of constants added to columns"),
+        Field(
+            "photons",
+            ("sample",),
+            "float32",
+            "photon",
+            "parameter",
+            "counted quanta of a pixel of the value 1; 0: they were not counted",
+            optional=True,
         ),
+        Field(
+            "blur",
+            ("sample",),
+            "float32",
+            "pixel",
+            "parameter",
+            "standard deviation of the blur in front of the detector",
+            optional=True,
+        ),
+        *(replace(field, optional=True) for field in CAMERA_FIELDS),
     ),
 )
 
