@@ -169,14 +169,18 @@ def render(drawn: DrawnSection, shape: tuple[int, int]) -> Image:
     if drawn.exact:
         return pixel_means(phantom(drawn, frame), shape)
     image = np.zeros(shape, np.float32)
-    for figure, value, layer in _painted_figures(drawn):
+    for figure, value, layer in painted_figures(drawn):
         cover = pixel_means(magnify(figure, frame), shape)
         image = image * (1 - cover) + value * cover if layer else image + value * cover
     return image * pixel_means(disk(drawn.support * frame), shape) if drawn.support else image
 
 
-def _painted_figures(drawn: DrawnSection) -> list[tuple[Phantom, np.float32, int]]:
-    """Return each figure with the value 1, its value and its layer, in the order of layers."""
+def painted_figures(drawn: DrawnSection) -> list[tuple[Phantom, np.float32, int]]:
+    """Return each figure with the value 1, its value and its layer, in the order of layers.
+
+    Args:
+        drawn: the object
+    """
     found = []
     for n in range(drawn.ellipses):
         row = (*drawn.ellipse_middle[n], *drawn.ellipse_semi_axes[n], drawn.ellipse_angle[n], 1.0)
