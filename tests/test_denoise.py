@@ -67,9 +67,24 @@ def test_clean_images_lie_behind_the_point_spread() -> None:
     assert abs(sharp - fields["clean"]).max() > 0.05
 
 
-@pytest.mark.parametrize("recipe", ["default", "camera", "rings"])
+def test_published_pairs_are_those_of_superres_tomo() -> None:
+    """24 boxes of an eighth of the width; values from 0.2 to 1; noise of the deviation 0.5.
+
+    In a box of 8 x 8 pixels, coordinates run from -1 to 1: a frame loses 4 x 4 pixels, a disc has 32, and its hole 12.
+    """
+    fields = samples(30, recipe="published")
+    assert fields["clean"].shape == (30, 64, 64)
+    values = fields["clean"][fields["clean"] != 0]
+    assert (np.count_nonzero(fields["clean"], axis=(1, 2)) == 6 * (64 + 48 + 32 + 20)).all()
+    assert values.min() >= 0.2
+    assert values.max() <= 1
+    assert (fields["noisy"] - fields["clean"]).std() == pytest.approx(0.5, rel=0.02)
+    assert all(len(np.unique(image)) <= 25 for image in fields["clean"])
+
+
+@pytest.mark.parametrize("recipe", ["default", "camera", "rings", "published"])
 def test_each_recipe_has_noise_and_is_clean_without(recipe: str) -> None:
-    noisy, exact = samples(3, *SMALL, recipe=recipe), samples(3, *SMALL, "noise=0", recipe=recipe)
+    noisy, exact = (samples(3, "image_size=40", *noise, recipe=recipe) for noise in ((), ("noise=0",)))
     np.testing.assert_array_equal(noisy["clean"], exact["clean"])
     np.testing.assert_allclose(exact["noisy"], exact["clean"], atol=1e-5)
     assert (abs(noisy["noisy"] - noisy["clean"]).mean((1, 2)) > 0.01).all()
@@ -146,3 +161,5 @@ def test_wrong_objects_are_refused() -> None:
         make(["channels.channels=3"])
     with pytest.raises(UserError, match="foam and granular: give only one"):
         make(["foam.wall=0.01"])
+    with pytest.raises(UserError, match=r"boxes\.per_width = 8: boxes must be at least 4 pixels wide; lower it to 5"):
+        make(["boxes.boxes=3", "image_size=20"])

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import zoom
 
+from physics.pixel_integration import integrate_pixels
+
 
 def fine_shape(coarse: tuple[int, ...], factor: np.ndarray) -> tuple[int, int]:
     """Return the pixels (y, x) of fine images.
@@ -47,3 +49,20 @@ def enlarge_by_lanczos(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray
     flat = np.ascontiguousarray(images, np.float32).reshape(-1, *images.shape[-2:])
     made = [np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.LANCZOS)) for image in flat]
     return np.stack(made).reshape(*images.shape[:-2], *shape)
+
+
+def project_back(images: np.ndarray, low: np.ndarray, spread: float, iterations: int) -> np.ndarray:
+    """Add what simulated coarse images lack, enlarged, again and again (Irani and Peleg 1991).
+
+        high <- high + enlarge(low - instrument(high))
+
+    Args:
+        images: high (..., y, x), to begin with.
+        low: measured coarse images, (..., ylow, xlow).
+        spread: standard deviation of the Gaussian point spread of the instrument [fine pixel].
+        iterations: number of iterations.
+    """
+    fine, coarse = ((one.shape[-2], one.shape[-1]) for one in (images, low))
+    for _ in range(iterations):
+        images = images + enlarge_by_splines(low - integrate_pixels(images, coarse, spread), fine)
+    return images

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Shown
-from inference.methods.enlarging import enlarge_by_lanczos, enlarge_by_splines, fine_shape
+from inference.methods.enlarging import enlarge_by_lanczos, enlarge_by_splines, fine_shape, project_back
 from physics.pixel_integration import distribute_pixels, integrate_pixels
 from physics.tomography import iterative
 from physics.tomography.iterative import Projector
@@ -29,9 +29,7 @@ def lanczos(fields: Arrays) -> dict[str, np.ndarray]:
 
 
 def back_projection(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
-    """Add what the simulated coarse image lacks, enlarged, again and again (Irani and Peleg 1991).
-
-        high <- high + enlarge(low - instrument(high))
+    """Add what the simulated coarse image lacks (`project_back`).
 
     Args:
         fields: low, factor and point_spread of a block of samples.
@@ -39,10 +37,7 @@ def back_projection(fields: Arrays, *, iterations: float) -> dict[str, np.ndarra
     """
 
     def solve(low: np.ndarray, shape: Shape, spread: float) -> np.ndarray:
-        image = enlarge_by_splines(low, shape)
-        for _ in range(int(iterations)):
-            image = image + enlarge_by_splines(low - integrate_pixels(image, _pixels(low), spread), shape)
-        return image
+        return project_back(enlarge_by_splines(low, shape), low, spread, int(iterations))
 
     return _by_sample(fields, solve)
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from schemas.counting.counts import Counts
 from schemas.fields.picture_views import FIELDS as PICTURE
+from schemas.fields.sections import BODY_FIELDS, TEXTURED_FIELDS
 from schemas.fields.sections import FIELDS as SECTION
-from schemas.fields.sections import TEXTURED_FIELDS
 from schemas.fields.textures import FIELDS as TEXTURE
 from schemas.fields.transmission import CAMERA_FIELDS
 from schemas.grids import Grid
@@ -35,6 +35,7 @@ TASK = Task(
         Field("sampling", ("sample",), "float32", "nm", "parameter", "width of a pixel", optional=True),
         *CAMERA_FIELDS,
         *SECTION,
+        *(field for field in BODY_FIELDS if field not in SECTION),
         *TEXTURE,
         *TEXTURED_FIELDS,
         *PICTURE,

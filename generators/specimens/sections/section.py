@@ -205,3 +205,26 @@ def revalue(drawn: DrawnSection, ellipses: Any, polygons: Any = 0) -> DrawnSecti
         ellipse_value=np.where(rows < drawn.ellipses, ellipses, 0).astype(np.float32),
         polygon_value=np.where(outlines < drawn.polygons, polygons, 0).astype(np.float32),
     )
+
+
+def displace(drawn: DrawnSection, shift: tuple[float, float], turn: float) -> DrawnSection:
+    """Return an object that is turned about the middle of the image, and then shifted.
+
+    Args:
+        drawn: the object; its support stays where it is
+        shift: (y, x) [frame width]
+        turn: angle [rad], from x towards y
+    """
+    sine, cosine = np.sin(turn), np.cos(turn)
+
+    def moved(places: NDArray[np.float32]) -> NDArray[np.float32]:
+        y, x = np.moveaxis(places.astype(float), -1, 0)
+        turned = np.stack([y * cosine + x * sine + shift[0], x * cosine - y * sine + shift[1]], axis=-1)
+        return turned.astype(np.float32)
+
+    return replace(
+        drawn,
+        ellipse_middle=moved(drawn.ellipse_middle),
+        ellipse_angle=drawn.ellipse_angle + np.float32(turn),
+        polygon_corner=moved(drawn.polygon_corner),
+    )
