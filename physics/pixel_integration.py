@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import ndtr
 
-from physics.arrays import Array, Real
+from physics.arrays import Array
 
 REACH = 9.0  # standard deviations beyond which G(t) equals max(t, 0) in float64
 SMALLEST = 1e-14  # smaller elements are errors of rounding
@@ -55,14 +55,13 @@ def integration_matrix(fine: int, coarse: int, spread: float = 0.0) -> sparse.cs
     return sparse.coo_array((values[kept], (row[kept], folded[kept])), (coarse, fine)).tocsr()
 
 
-def _moment(distance: Real, spread: float) -> Real:
+def _moment(distance: Array, spread: float) -> Array:
     """Return G(t)."""
     if not spread:
         return np.maximum(distance, 0)
     scaled = distance / spread
     density = np.exp(-(scaled**2) / 2) / np.sqrt(2 * np.pi)
-    moment: Real = distance * ndtr(scaled) + spread * density
-    return moment
+    return distance * ndtr(scaled) + spread * density
 
 
 def integrate_pixels(image: Array, shape: tuple[int, int], spread: float = 0.0) -> Array:
@@ -91,7 +90,7 @@ def distribute_pixels(image: Array, shape: tuple[int, int], spread: float = 0.0)
     Raises:
         ValueError: as for `integration_matrix`.
     """
-    rows, columns = (integration_matrix(n, m, spread).T for n, m in zip(shape, image.shape[-2:], strict=True))
+    rows, columns = (integration_matrix(n, m, spread).T.tocsr() for n, m in zip(shape, image.shape[-2:], strict=True))
     return _apply(rows, columns, image)
 
 

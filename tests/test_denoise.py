@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from generators.engine import pipeline, shards
+from generators.random_streams import Streams
 from generators.specimens.sections import objects, textured
 from generators.tasks import denoise
 from inference.methods.denoisers import noise_deviation
@@ -43,18 +44,13 @@ def blurring_bm3d(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_texture_and_ground_change_values_within_limits() -> None:
     plain = denoise.RECIPES["default"]
     made = plain.model_copy(update={"texture": None})
-    block = [denoise.draw(plain, denoise_streams(i)).object for i in range(4)]
-    for one in block:
+    for one in (textured.draw(plain, Streams(0, "train", i)) for i in range(4)):
         image = textured.render(plain, one, (40, 40))
         figures = objects.render(made, one.object, (40, 40))
         assert (image >= figures * (1 - one.contrast) + one.ground - 1e-6).all()
         assert (image <= figures * (1 + one.contrast) + one.ground + 1e-6).all()
         assert np.ptp((image - one.ground)[figures > 0.2] / figures[figures > 0.2]) > 0.1
         np.testing.assert_allclose(image[figures == 0], one.ground, rtol=1e-6)
-
-
-def denoise_streams(sample: int) -> denoise.Streams:
-    return denoise.Streams(0, "train", sample)
 
 
 def test_clean_images_lie_behind_the_point_spread() -> None:

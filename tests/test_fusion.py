@@ -8,6 +8,7 @@ import pytest
 
 from generators.contract import find_generator
 from generators.engine import pipeline, shards
+from generators.random_streams import Streams
 from generators.specimens.sections import granular, objects, section
 from generators.specimens.sections.channels import select_phase
 from generators.specimens.sections.granular import Granular
@@ -33,7 +34,7 @@ def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.nda
     """Return all fields of the first samples, with drawn parameters."""
     known = made(*settings, recipe=recipe)
     plan = pipeline.plan("fusion", known, 0, {"train": n, "validation": 0, "test": 0}, Path("x.zarr"))
-    columns = [fusion.draw(known, fusion.Streams(0, "train", i)).columns() for i in range(n)]
+    columns = [fusion.draw(known, Streams(0, "train", i)).columns() for i in range(n)]
     drawn = {name: np.stack([np.asarray(row[name]) for row in columns]) for name in columns[0]}
     return drawn | shards.make(plan, "train", range(n))
 
@@ -49,7 +50,7 @@ def test_the_formula_holds_for_any_factor(fine: int, coarse: int) -> None:
 def test_channels_are_sums_of_phases_and_the_guide_another_one() -> None:
     """An image of each channel by the figures with their values in it; the guide has greys instead."""
     known = made(*SMALL, *EXACT)
-    one = fusion.draw(known, fusion.Streams(0, "train", 1))
+    one = fusion.draw(known, Streams(0, "train", 1))
     fields = fusion.simulate(known, [one])
     for channel in range(5):
         figures = objects.DrawnObject(one.object.structure, one.object.channels, channel).figures()
@@ -68,7 +69,7 @@ def test_an_error_of_registration_moves_the_guide_alone() -> None:
     """A shift by whole pixels moves its pixels; signs are those of the stored fields."""
     settings = (*SMALL, *EXACT, "granular.radius=0.3")
     known, still = made(*settings), samples(2, *settings)
-    block = [fusion.draw(known, fusion.Streams(0, "train", i)) for i in range(2)]
+    block = [fusion.draw(known, Streams(0, "train", i)) for i in range(2)]
     for one in block:
         one.guide.shift[:] = 3, -2
     moved = fusion.simulate(known, block)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from generators.engine import pipeline, shards
+from generators.random_streams import Streams
 from generators.tasks import superres
 from inference.methods.enlarging import enlarge_by_lanczos, enlarge_by_splines
 from inference.tasks.superres import METHODS
@@ -28,7 +29,7 @@ SMALL = ("image_size=32", "low_size=20")
 def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
     made = make_settings(superres.Recipe, superres.RECIPES[recipe].model_dump(mode="json"), settings)
     plan = pipeline.plan("superres", made, 0, {"train": n, "validation": 0, "test": 0}, Path("x.zarr"))
-    streams = [superres.Streams(0, "train", i) for i in range(n)]
+    streams = [Streams(0, "train", i) for i in range(n)]
     columns = [superres.draw(made, rng).columns() for rng in streams]
     drawn = {name: np.stack([np.asarray(row[name]) for row in columns]) for name in ("factor", "point_spread")}
     return drawn | shards.make(plan, "train", range(n))
@@ -70,7 +71,8 @@ def test_enlarged_images_have_the_same_edges(name: str, fine: tuple[int, int], c
         if name == "cubic":
             sizes = {"y": fine[0], "x": fine[1]}
             return np.asarray(ENLARGED.channels({"low": images}, sizes))[0, ..., 0]
-        return (enlarge_by_splines if name == "splines" else enlarge_by_lanczos)(images, fine)[0]
+        made: np.ndarray = (enlarge_by_splines if name == "splines" else enlarge_by_lanczos)(images, fine)[0]
+        return made
 
     np.testing.assert_allclose(enlarge(np.full(coarse, 3.0)), 3, rtol=1e-5)
     found, margin = enlarge(ramp(coarse)), 3 * max(f // c for f, c in zip(fine, coarse, strict=True))

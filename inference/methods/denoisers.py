@@ -89,7 +89,7 @@ def total_variation(image: np.ndarray, strength: float) -> np.ndarray:
     """
     from skimage.restoration import denoise_tv_chambolle  # slow to import
 
-    smooth: np.ndarray = denoise_tv_chambolle(image, weight=strength)
+    smooth: np.ndarray = denoise_tv_chambolle(image, weight=strength)  # type: ignore[no-untyped-call]
     return smooth
 
 

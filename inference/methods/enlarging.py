@@ -1,5 +1,7 @@
 """Enlargement of images to a finer grid with the same outer edges, by any factor."""
 
+from typing import Literal
+
 import numpy as np
 from scipy.ndimage import zoom
 
@@ -17,13 +19,13 @@ def fine_shape(coarse: tuple[int, ...], factor: np.ndarray) -> tuple[int, int]:
     return height, width
 
 
-def enlarge_by_splines(images: np.ndarray, shape: tuple[int, int], order: int = 3) -> np.ndarray:
+def enlarge_by_splines(images: np.ndarray, shape: tuple[int, int], order: Literal[1, 3] = 3) -> np.ndarray:
     """Interpolate by splines through the values in the middles of coarse pixels, by SciPy.
 
     Args:
         images: (..., y, x).
         shape: pixels (y, x) of the result.
-        order: order of the spline: 1 (linear) to 5; 3 is called bicubic.
+        order: order of the spline: 1 (linear) or 3, which is called bicubic.
 
     Returns:
         (..., y, x), float64.

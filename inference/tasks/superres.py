@@ -13,14 +13,9 @@ from physics.tomography.iterative import Projector
 type Shape = tuple[int, int]
 
 
-def bicubic(fields: Arrays, *, order: float) -> dict[str, np.ndarray]:
-    """Interpolate by `enlarge_by_splines`.
-
-    Args:
-        fields: low and factor of a block of samples.
-        order: order of the splines.
-    """
-    return {"high": enlarge_by_splines(fields["low"], _shape(fields), int(order))}
+def bicubic(fields: Arrays) -> dict[str, np.ndarray]:
+    """Interpolate low of a block of samples by `enlarge_by_splines`."""
+    return {"high": enlarge_by_splines(fields["low"], _shape(fields))}
 
 
 def lanczos(fields: Arrays) -> dict[str, np.ndarray]:
@@ -56,7 +51,8 @@ def tikhonov(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
         image = enlarge_by_splines(low, shape)
         instrument = _instrument(shape, _pixels(low), spread)
         rest: np.ndarray = iterative.cgls(low - instrument.forward(image), instrument, int(iterations))
-        return image + rest
+        refined: np.ndarray = image + rest
+        return refined
 
     return _by_sample(fields, solve)
 
@@ -101,12 +97,7 @@ def _by_sample(fields: Arrays, solve: Callable[[np.ndarray, Shape, float], np.nd
 
 NEEDS = ("low", "factor", "point_spread")
 METHODS: Mapping[str, Method] = {
-    "bicubic": Method(
-        about="interpolation by splines; of order 3, bicubic",
-        needs=("low", "factor"),
-        solve=bicubic,
-        settings={"order": Setting("order of the splines", "1", (3,), 0, 5, whole=True)},
-    ),
+    "bicubic": Method(about="interpolation by cubic splines", needs=("low", "factor"), solve=bicubic),
     "lanczos": Method(
         about="interpolation by a windowed sinc of three lobes (Lanczos)", needs=("low", "factor"), solve=lanczos
     ),
