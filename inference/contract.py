@@ -52,12 +52,16 @@ class Method:
     targets in the units of the dataset, multiplied by the window of the task. `prepare(fields)` returns the fields as
     `solve` takes them: it does the work that no setting changes, so that tuning does it only once. The result for a
     sample must not depend on the other samples of its block, unless the scope is a group.
+
+    A method that learns from training samples has `fit(fields, **settings)`, which receives the same fields of training
+    samples, and their targets. `solve` receives what it returns as a further argument, `fitted`.
     """
 
     about: str  # formula and source
     needs: tuple[str, ...]  # fields of the dataset
     solve: Callable[..., dict[str, np.ndarray]]
     prepare: Callable[[Arrays], Arrays] = lambda fields: fields
+    fit: Callable[..., Any] | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
     uses: tuple[str, ...] = ()  # further fields, which it reads if the dataset has them
@@ -75,12 +79,27 @@ class Method:
         """Return the names of the fields that this method reads from a dataset with the fields `present`."""
         return self.needs + tuple(name for name in self.uses if name in present)
 
-    def invert(self, task: Task, settings: Settings, prepared: Arrays) -> dict[str, np.ndarray]:
+    def arguments(self, settings: Settings, training: Arrays | None) -> Mapping[str, Any]:
+        """Return the arguments of `solve`: the settings, and what a method that learns has learned with them.
+
+        Args:
+            settings: a value for each setting of the method.
+            training: fields of training samples, prepared, and their targets; None: the method does not learn.
+
+        Raises:
+            UserError: `fit` fails.
+        """
+        if self.fit is None or training is None:
+            return settings
+        with plugins.reporting_errors(*plugins.function_origin(self.fit), tuple(training)):
+            return {**settings, "fitted": self.fit(training, **settings)}
+
+    def invert(self, task: Task, arguments: Mapping[str, Any], prepared: Arrays) -> dict[str, np.ndarray]:
         """Return all targets of a block of samples, after checking their shapes, dtypes and labels.
 
         Args:
             task: the task whose targets are computed.
-            settings: a value for each setting of the method.
+            arguments: a value for each setting of the method, and what it has learned.
             prepared: fields as `prepare_fields` returns them.
 
         Raises:
@@ -91,7 +110,7 @@ class Method:
             np.errstate(divide="ignore", invalid="ignore", over="ignore"),
             plugins.reporting_errors(*plugins.function_origin(self.solve), tuple(prepared)),
         ):
-            solved = self.solve(prepared, **settings)
+            solved = self.solve(prepared, **arguments)
         sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, prepared[name].shape, strict=True)}
         module, name = plugins.function_origin(self.solve)
         where = f"{plugins.module_path(module)}: {name}"
@@ -107,8 +126,8 @@ class Method:
                 raise UserError(f"{where} returned {target.name} with labels beyond 0 to {len(target.classes) - 1}")
         return {target.name: solved[target.name] for target in task.of("target")}
 
-    def inverter(self, task: Task, fields: Arrays) -> Callable[[Settings], dict[str, np.ndarray]]:
-        """Return a function from settings to the targets of one block of samples.
+    def inverter(self, task: Task, fields: Arrays) -> Callable[[Mapping[str, Any]], dict[str, np.ndarray]]:
+        """Return a function from the arguments of `solve` to the targets of one block of samples.
 
         A method whose scope is a slice is called with all slices of the samples, as if each were a sample.
 
@@ -118,11 +137,11 @@ class Method:
         """
         if self.scope != "slice" or not task.slices:
             prepared = self.prepare_fields(fields)
-            return lambda settings: self.invert(task, settings, prepared)
+            return lambda arguments: self.invert(task, arguments, prepared)
         known = slices.slice_lengths(task, fields)
         samples = next(len(values) for name, values in fields.items() if task[name].per_sample)
         prepared = self.prepare_fields(slices.fold(task, {name: fields[name] for name in self.reads(fields)}, samples))
-        return lambda settings: slices.unfold(task, self.invert(task.sliced, settings, prepared), known)
+        return lambda arguments: slices.unfold(task, self.invert(task.sliced, arguments, prepared), known)
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,10 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
     for key, setting in method.settings.items():
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"
-    yield from plugins.call_mistakes(f"{where}.solve", method.solve, "fields", **method.settings)
+    learned = {"fitted": None} if method.fit else {}
+    yield from plugins.call_mistakes(f"{where}.solve", method.solve, "fields", **method.settings, **learned)
+    if method.fit:
+        yield from plugins.call_mistakes(f"{where}.fit", method.fit, "fields", **method.settings)
 
 
 def find_finish(task: str) -> Finish | None:

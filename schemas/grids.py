@@ -19,8 +19,8 @@ class Grid:
     """The spatial dimensions that form one grid. The other dimensions of a field are slices or channels.
 
     A grid may be related to another grid, dimension by dimension. "same": the points lie at the same places. "coarser":
-    the grid has k times fewer points, and both have the same outer edges. "reciprocal": the grid has as many
-    frequencies as the other has points, with frequency 0 at pixel N//2.
+    the grid has k times fewer points, and both have the same outer edges; k need not be whole. "reciprocal": the grid
+    has as many frequencies as the other has points, with frequency 0 at pixel N//2.
     """
 
     dims: tuple[str, ...]
@@ -108,8 +108,8 @@ def size_mismatches(grids: Iterable[Grid], sizes: Mapping[str, int]) -> list[str
         for dim, other in zip(grid.dims, grid.of, strict=False):
             if not {dim, other} <= sizes.keys():
                 continue
-            difference = sizes[other] % sizes[dim] if grid.how == "coarser" else sizes[other] - sizes[dim]
-            if difference:
-                rule = "must divide" if grid.how == "coarser" else "must be"
+            coarser = grid.how == "coarser"
+            if sizes[dim] > sizes[other] if coarser else sizes[dim] != sizes[other]:
+                rule = "must be at most" if coarser else "must be"
                 mismatches.append(f"{dim} = {sizes[dim]}: {rule} {other} = {sizes[other]}")
     return mismatches

@@ -44,7 +44,11 @@ class Tuning(BaseModel):
 
 
 class Weights(BaseModel):
-    """Identity of the network that made the predictions."""
+    """Identity of the network that made the predictions, or of what a classical method has learned.
+
+    A classical method learns the same from the same samples. Its hash is that of its name, version, settings, training
+    dataset and number of samples, and it has 0 parameters.
+    """
 
     model_config = _STRICT
 

@@ -246,6 +246,7 @@ class Import:
     """Rules for importing measurements of a task: `IMPORT` in `schemas/tasks/<task>.py`."""
 
     needs: tuple[str, ...] = ()  # parameters that every measurement must have
+    targets: tuple[str, ...] = ()  # targets that files may hold beside those of the inputs, written name=FILE
     beam: str | None = None  # the input that is stored relative to the incident beam
     roots: tuple[str, ...] = ()  # inputs that are square roots of counts
     masks: Mapping[str, str] = dataclasses.field(default_factory=dict)  # input: field with 1 where it was measured
@@ -359,6 +360,7 @@ def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
         ("shared", "parameter"): rules.shared,
         ("usual", "parameter"): tuple(rules.usual),
         ("raster", "parameter"): raster,
+        ("targets", "target"): rules.targets,
         ("beam", "input"): (rules.beam,) if rules.beam else (),
         ("roots", "input"): rules.roots,
         ("rotation", "input"): (rules.rotation.projections,) if rules.rotation else (),

@@ -51,7 +51,7 @@ TOGETHER = {  # samples that belong together, where methods need these
 }
 
 
-PACKAGES = {("aet", "bm3d"): "bm3d"}  # packages that are not installed with the others
+PACKAGES = {("aet", "bm3d"): "bm3d", ("denoise", "bm3d"): "bm3d"}  # packages that are not installed with the others
 
 
 @pytest.mark.parametrize(("task", "method"), METHODS)

@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 
 ROOMS = ("schemas", "generators", "training", "inference")
 GENERAL = {"edge", "image", "item", "mask", "object", "position", "scale", "scan", "seen", "shape", "step", "window"}
+GENERAL |= {"factor", "high", "low"}  # also ends of ranges
 GENERAL |= {"angle", "field_of_view", "measured", "rotation"}  # also names of NeXus
 OF_TASKS = {"tasks", "specimens", "fields"}  # folders
 REAL = [name for name in task_names() if not name.startswith("toy")]

@@ -163,7 +163,7 @@ def test_methods_are_tuned_on_halves(generate: Command, infer: Command) -> None:
 def test_what_has_no_counts_is_refused(generate: Command, infer: Command) -> None:
     generate(*TOY_TASK, "--n", 2, "--test", 1)
     told = infer("--data", "toy.zarr", "--method", "identity", "--halves")
-    refused(told, "--halves: no input of task toy", "leave it out", "aet, toy_counts")
+    refused(told, "--halves: no input of task toy", "leave it out", "aet, denoise, toy_counts")
     generate(*COUNTS, "--n", 2, "--test", 1, "--set", "noise=0")
     refused(infer(*SMOOTH, "--halves"), "electrons = 0 in sample 0, view 0", "must be above 0")
     assert not list(Path().glob("predictions*"))

@@ -143,7 +143,8 @@ def plan_crop(features: Features, length: int, *, whole: bool, asked: bool = Tru
         features: conversion of fields of whole samples.
         length: length of a part [pixel of the targets].
         whole: whether the model maps whole samples.
-        asked: whether the recipe asks for parts; if not, samples that must not be cut stay whole.
+        asked: whether the recipe asks for parts; if not, samples that must not be cut stay whole, and a length that
+            does not suit the grids is reduced.
 
     Returns:
         The plan; None if samples stay whole, or are no longer than a part.
@@ -159,6 +160,9 @@ def plan_crop(features: Features, length: int, *, whole: bool, asked: bool = Tru
     if not lengths:
         return None
     crop = Crop(features.task, features.sizes, lengths)
+    if not asked:  # the length that the task proposes suits most factors of its grids, not all
+        length -= length % math.lcm(*crop.steps.values())
+        return replace(crop, lengths=dict.fromkeys(lengths, length)) if length else None
     if wrong := [f"{n} along {dim}" for dim, n in crop.steps.items() if length % n]:
         raise UserError(f"crop = {length}: must be a multiple of {', '.join(wrong)}, the pixels under one coarse pixel")
     return crop

@@ -162,7 +162,7 @@ def _choose_crop(features: Features, recipe: Recipe) -> tuple[Crop | None, Recip
         return None, recipe
     whole = find_model(recipe.network).FIT in ("any", "operator")
     crop = plan_crop(features, length, whole=whole, asked=asked)
-    return crop, recipe if asked or not crop else recipe.model_copy(update={"crop": length})
+    return crop, recipe if asked or not crop else recipe.model_copy(update={"crop": max(crop.lengths.values())})
 
 
 def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:

@@ -159,9 +159,7 @@ class Recipe(recipe.Recipe, Sections):
         Raises:
             UserError: a picture is missing or cannot be read
         """
-        if self.pictures is None:
-            return self
-        return self.model_copy(update={"pictures": self.pictures.bind(inputs)})
+        return self.with_files(inputs)
 
     def check_split(self, split: str, samples: int) -> None:
         """Refuse splits for which there is no picture.

@@ -1,17 +1,19 @@
 """Open networks and classical methods as an `Inverter`, their common interface."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from inference.contract import Arrays, Inverter, Method, Settings
 from inference.invert.split_reader import Rows, Source
-from inference.methods import mean, tuning
+from inference.methods import fitting, mean, tuning
 from inference.task_modules import find_finish, find_method, inference_names
 from schemas.exchange.given_parameters import settable
 from schemas.predictions import Weights
@@ -51,6 +53,7 @@ def classical(
     method = find_method(source.task.name, name)
     given = tuning.parse(f"method {name}", method.settings, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
+    learned = _Learned(name, method, source, tune_on)
     if isinstance(tune_on, Path):
         settings, tuned = tuning.adopt(tune_on, name, method, source, given)
     else:
@@ -58,13 +61,14 @@ def classical(
             _refuse_other_task(source, tune_on)
             _refuse_lacking(tune_on, f"method {name}", method.needs)
         known = tuning.recall(places, name, method, source, given, tune_on, tune_by)
-        settings, tuned = known or tuning.tune(method, source, given, tune_on, tune_by)
+        settings, tuned = known or tuning.tune(method, source, given, tune_on, tune_by, learned.fields)
     present = frozenset(field.name for field in source.task.fields)
     task = source.task if source.task.of("target") else find_task(source.task.name).select(present)
     if name == mean.NAME:
         inputs, predict = mean.mean_predictor(source)
     else:
-        inputs, predict = method.reads(present), _predictor(method, task, settings)
+        arguments = method.arguments(settings, learned.fields)
+        inputs, predict = method.reads(present), _predictor(method, task, arguments)
     return Inverter(
         kind="classical",
         name=label or name,
@@ -77,17 +81,49 @@ def classical(
         hardware=processor(),
         settings=settings,
         tuning=tuned,
+        weights=learned.identity(settings),
         needs_whole_images=method.scope == "group" or name == mean.NAME,
         scope=method.scope,
         group=method.group,
     )
 
 
-def _predictor(method: Method, task: Task, settings: Settings) -> Callable[[Arrays], Arrays]:
+@dataclass(frozen=True)
+class _Learned:
+    """Training samples that a classical method learns from, of its dataset or of the one that it is tuned on."""
+
+    name: str
+    method: Method
+    source: Source
+    tune_on: Source | Path | None
+
+    @cached_property
+    def _train(self) -> Source:
+        return fitting.training_split(
+            self.name, self.source, self.tune_on if isinstance(self.tune_on, Source) else None
+        )
+
+    @cached_property
+    def _read(self) -> tuple[Arrays, int]:
+        return fitting.training_fields(self.method, self._train)
+
+    @property
+    def fields(self) -> Arrays | None:
+        """Fields of training samples; None if the method does not learn."""
+        return self._read[0] if self.method.fit else None
+
+    def identity(self, settings: Settings) -> Weights | None:
+        """Return what identifies the method with these settings; None if it does not learn."""
+        if not self.method.fit:
+            return None
+        return fitting.identity(self.name, self.method, settings, self._train, self._read[1])
+
+
+def _predictor(method: Method, task: Task, arguments: Mapping[str, Any]) -> Callable[[Arrays], Arrays]:
     """Return the function that inverts a block of samples: parts of it on all cores, unless it is a group."""
 
     def invert(fields: Arrays) -> Arrays:
-        return method.inverter(task, fields)(settings)
+        return method.inverter(task, fields)(arguments)
 
     def invert_parts(fields: Arrays) -> Arrays:
         lengths = {len(values) for name, values in fields.items() if task[name].per_sample}

@@ -6,6 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,12 @@ def _parse_value(key: str, setting: Setting, text: str) -> Value:
 
 
 def tune(
-    method: Method, source: Source, given: Settings, other: Source | None = None, by: str | None = None
+    method: Method,
+    source: Source,
+    given: Settings,
+    other: Source | None = None,
+    by: str | None = None,
+    training: Arrays | None = None,
 ) -> tuple[dict[str, Value], Tuning | None]:
     """Return all settings: those given, and for the others the combination with the best mean score.
 
@@ -92,6 +98,7 @@ def tune(
         given: settings that are fixed.
         other: any split of another dataset, whose samples are used instead.
         by: key of the score, such as `mask.mcc`; None: that by which methods are ranked.
+        training: fields of training samples from which the method learns; None: it does not learn.
 
     Returns:
         The settings, and a record of the tuning; None if all settings were fixed.
@@ -112,7 +119,7 @@ def tune(
         )
         raise UserError(f"{source.path}: has no validation or training samples with targets to tune on; {remedy}")
     rank = _check_score(source, by) if by else find_inference(source.task.name).REPORT.ranking_score(source.task)
-    best, errors, samples = _search(method, replace(source, split=split), grid, by)
+    best, errors, samples = _search(method, replace(source, split=split), grid, by, training)
     return best, Tuning(
         split=split,
         samples=samples,
@@ -240,7 +247,9 @@ def _check_score(source: Source, key: str) -> str:
     return key
 
 
-def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -> tuple[dict[str, Value], Errors, int]:
+def _search(
+    method: Method, source: Source, grid: Grid, by: str | None = None, training: Arrays | None = None
+) -> tuple[dict[str, Value], Errors, int]:
     """Return the best combination, the mean errors of all, and the number of samples.
 
     Each block is read once and inverted by all combinations, some at a time, so memory does not grow with their number.
@@ -252,9 +261,10 @@ def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -
     names = dict.fromkeys([*method.reads({field.name for field in source.task.fields}), *scored, *targets])
     parts = []
     with ThreadPoolExecutor(1 if method.scope == "group" else min(cores(), MAX_THREADS)) as pool:
+        arguments = list(pool.map(lambda one: method.arguments(one, training), combinations))
         for rows in _tuning_blocks(method, source, names):
             block = source.take(names, rows)
-            parts.append(_block_errors(pool, method, source, report, block, combinations, by))
+            parts.append(_block_errors(pool, method, source, report, block, arguments, by))
     errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
     means = [_mean_error(row) for row in errors]
     equal = np.flatnonzero(np.array(means) <= min(means) + EQUAL_TOLERANCE * abs(min(means)))
@@ -272,12 +282,12 @@ def _block_errors(
     source: Source,
     report: Report,
     block: Arrays,
-    combinations: Sequence[Settings],
+    arguments: Sequence[Mapping[str, Any]],
     by: str | None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the errors of one block with each combination."""
     invert = method.inverter(source.task, block)
-    return list(pool.map(lambda settings: _errors(report, source, block, invert(settings), by), combinations))
+    return list(pool.map(lambda one: _errors(report, source, block, invert(one), by), arguments))
 
 
 def _sign(report: Report, by: str | None) -> int:

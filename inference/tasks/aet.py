@@ -4,8 +4,7 @@ Each image is processed alone. Methods that tell the particle from its surroundi
 where they find none, their background is a constant.
 """
 
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -13,20 +12,13 @@ from scipy.ndimage import gaussian_filter
 
 from inference.atoms.section import SECTION
 from inference.contract import Arrays, Measures, Method, Report, Setting, Shown
-from physics.anscombe import restore, stabilise
+from inference.methods.denoisers import Denoise, block_matching, denoise_counts, non_local_means
 from physics.background import fill_harmonically, level_outside, parabolic_opening, smooth_outside
 from physics.particle_mask import distance_to, find_particle
-from schemas.runtime.errors import UserError
 from schemas.target_kinds import Score
 
 EDGE = 5  # width [pixel] of the shell that `edge_bias` looks at
-PATCH = 7  # width [pixel] of the surroundings that non-local means compare
-SEARCH = 9  # largest distance [pixel] along each axis between pixels that they compare
-CUTOFF = 0.8  # root of the mean squared difference at which a weight is 1/e, relative to the noise that is removed
 MEDIAN = 0.5  # quantile of the level, where it is not a setting
-FILTERED_RANGE = (0.15, 0.85)  # to which images are scaled for BM3D, whose parameters suit images from 0 to 1
-
-type Denoise = Callable[[np.ndarray, float], np.ndarray]  # function of an image (y, x) and a strength
 
 
 def find_particles(fields: Arrays) -> dict[str, np.ndarray]:
@@ -120,48 +112,8 @@ def denoise(
     noisy, filtered = fields["noisy"], fields["noisy"].copy()
     for number in np.flatnonzero(fields["electrons"] > 0):
         electrons = float(fields["electrons"][number])
-        stable = stabilise(noisy[number] * electrons, read_noise)
-        filtered[number] = restore(method(stable, strength), read_noise) / electrons
+        filtered[number] = denoise_counts(noisy[number], electrons, method, strength, read_noise)
     return _targets(filtered, _inpainted(fields, dilation, width), positive=1)
-
-
-def non_local_means(image: np.ndarray, strength: float) -> np.ndarray:
-    """Average pixels whose surroundings are alike (Buades, Coll and Morel 2005), by scikit-image.
-
-    Args:
-        image: (y, x) with noise of variance 1.
-        strength: standard deviation of the noise that is removed.
-    """
-    from skimage.restoration import denoise_nl_means  # slow to import
-
-    averaged: np.ndarray = denoise_nl_means(
-        image, patch_size=PATCH, patch_distance=SEARCH, sigma=strength, h=CUTOFF * strength, preserve_range=True
-    )
-    return averaged
-
-
-def block_matching(image: np.ndarray, strength: float) -> np.ndarray:
-    """Filter groups of similar blocks in three dimensions (BM3D: Dabov et al. 2007), by the package `bm3d`.
-
-    Args:
-        image: (y, x) with noise of variance 1.
-        strength: standard deviation of the noise that is removed.
-
-    Raises:
-        UserError: the package is not installed.
-    """
-    try:
-        package = importlib.import_module("bm3d")
-    except ModuleNotFoundError:
-        raise UserError(
-            "bm3d: needs the package bm3d, which is not installed and is free for non-commercial use only: "
-            "pip install 'drybeam[bm3d]'"
-        ) from None
-    low, high = image.min(), image.max()
-    scale = (FILTERED_RANGE[1] - FILTERED_RANGE[0]) / max(high - low, 1.0)
-    filtered = package.bm3d((image - low) * scale + FILTERED_RANGE[0], strength * scale)
-    restored: np.ndarray = (filtered - FILTERED_RANGE[0]) / scale + low
-    return restored
 
 
 DILATION_ABOUT = "the mask is the particle, dilated by this"

@@ -191,6 +191,33 @@ def ramp(size: int) -> Real:
     return spectrum
 
 
+def ring_image(columns: Array, shape: tuple[int, int]) -> Real:
+    """Filtered back projection of a sinogram whose views are all alike: rings about the middle of the image.
+
+        f(r) = integral over t from 0 to 2 pi of q(r cos t) / 2,   q = ramp * c
+
+    The views cover a whole turn. Over half a turn, columns on either side of the axis would leave half of their rings
+    each. The sum over views is so fine that more of them change nothing.
+
+    Args:
+        columns: c (detector,), the same in each view; pixels of the detector are as wide as those of the
+            image, and their middle sees the middle of the image.
+        shape: (ny, nx) of the image.
+
+    Returns:
+        f (y, x) [1/pixel], float64.
+    """
+    filtered = filter_projections(np.asarray(columns, float), 1.0)
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    farthest = ceil(np.hypot(y[0], x[0]))
+    radii, views = np.arange(4 * farthest + 1) / 4, 4 * farthest + 8
+    positions = radii[:, None] * np.cos(pi * (np.arange(views) + 0.5) / views)
+    middle = (len(columns) - 1) / 2
+    profile = np.interp(positions + middle, np.arange(len(columns)), filtered, left=0, right=0).mean(axis=1) * pi
+    rings: Real = np.interp(np.hypot(y[:, None], x), radii, profile)
+    return rings
+
+
 @compiled
 def _interpolate(
     sinogram: Array, angles: Array, density: float, middle: float, nearness: float, image: Array, backwards: bool

@@ -66,7 +66,9 @@ def file_groups(
 def read_inputs(
     task: Task, how: Import, group: Sequence[str], rows: Rows | None = None
 ) -> list[tuple[str, list[Read]]]:
-    """Return the files of each input. A file is written input=file if its input is optional or not the only one.
+    """Return the files of each input and target.
+
+    A file is written name=file if it holds a target, or an input that is optional or not the only one.
 
     Args:
         task: the task.
@@ -77,7 +79,7 @@ def read_inputs(
     Raises:
         UserError: a file cannot be read, an input has no file, or patterns are given where images are expected.
     """
-    names = [field.name for field in task.of("input")]
+    names = [*(field.name for field in task.of("input")), *how.targets]
     beside = (*how.preparation.beside, *how.preparation.targets) if how.preparation else ()
     needed = [field.name for field in task.of("input") if not field.optional]
     files: dict[str, list[Read]] = {name: [] for name in (*names, *beside)}

@@ -141,6 +141,24 @@ def convert_input(field: Field, raw: np.ndarray, beam: str, notes: list[str], *,
     return array
 
 
+def refuse_unknown_labels(field: Field, raw: np.ndarray) -> None:
+    """Refuse values that are not the number of a class.
+
+    Args:
+        field: a target with classes.
+        raw: (sample, ...), the values in the files.
+
+    Raises:
+        UserError: some values are no labels.
+    """
+    held = np.unique(raw)
+    if not (unknown := held[~np.isin(held, np.arange(len(field.classes)))]).size:
+        return
+    shown = ", ".join(f"{value:g}" for value in unknown[:3]) + (" ..." if len(unknown) > 3 else "")
+    known = ", ".join(f"{number} {name}" for number, name in enumerate(field.classes))
+    raise UserError(f"{field.name}: holds {shown}; its values must be numbers of classes: {known}; change the files")
+
+
 def to_amplitudes(name: str, values: np.ndarray, raw: np.ndarray, holds: Held | None) -> np.ndarray:
     """Return amplitudes: the values unchanged, or square roots of counts.
 

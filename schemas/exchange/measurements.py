@@ -9,7 +9,7 @@ import numpy as np
 from schemas.exchange import attached_arrays, given_parameters
 from schemas.exchange.given_parameters import Values
 from schemas.exchange.input_files import Read, Sample, agree, read_inputs, samples_of
-from schemas.exchange.input_values import Held, apply_mask, convert_input, to_amplitudes
+from schemas.exchange.input_values import Held, apply_mask, convert_input, refuse_unknown_labels, to_amplitudes
 from schemas.grids import size_mismatches
 from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError, suggestion
@@ -111,6 +111,8 @@ def measure(
         values, marks = [sample.values for sample in samples], not (one and one.refuses_marks)
         raw = apply_mask(task[name], values, found.arrays.get(mask), mask, marks=marks)
         inputs[name] = convert_input(task[name], raw, beam, notes, relative=name == how.beam)
+        if task[name].classes:
+            refuse_unknown_labels(task[name], raw)
         if name in how.roots:
             inputs[name] = to_amplitudes(name, inputs[name], raw, holds)
     columns |= _raster_positions(task, how, rows, columns.keys() | found.arrays.keys(), sizes)

@@ -56,3 +56,23 @@ CHANNEL_FIELDS = drawn_parameters(
     ("polygon_phase", ("section_polygon",), "uint8", "1", "phase that each polygon consists of"),
     ("spectrum", ("section_phase", "channel"), "float32", "1", "intensity of each phase in each channel"),
 )
+
+# Classes of images of composites (`generators.specimens.bodies.composite`). Recipes with fewer classes use the first.
+CLASSES = ("background", "grain", "pore", "fibre")
+
+# For objects whose figures belong to classes (`generators.specimens.bodies`): all fields but those of objects whose
+# values add, and a class for each figure.
+_SUMS = {"section_kind", "section_scale", "section_support"}
+BODY_FIELDS = tuple(field for field in FIELDS if field.name not in _SUMS) + drawn_parameters(
+    "section",
+    ("ellipse_class", ("section_ellipse",), "uint8", "1", "class of each ellipse"),
+    ("polygon_class", ("section_polygon",), "uint8", "1", "class of each polygon"),
+    ("background", (), "float32", "1", "value where no figure lies"),
+)
+
+# For objects whose material has a structure of its own (`generators.specimens.sections.textured`).
+TEXTURED_FIELDS = drawn_parameters(
+    "textured",
+    ("contrast", (), "float32", "1", "largest deviation from the value of a figure, relative to it"),
+    ("ground", (), "float32", "1", "value that is added everywhere"),
+)

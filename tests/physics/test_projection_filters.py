@@ -5,7 +5,15 @@ from math import pi
 import numpy as np
 import pytest
 
-from physics.tomography.filtered_back_projection import WINDOWS, filter_projections, ramp, windowed_ramp
+from physics.tomography.filtered_back_projection import (
+    WINDOWS,
+    filter_projections,
+    filtered_back_projection,
+    ramp,
+    ring_image,
+    windowed_ramp,
+)
+from physics.tomography.geometry import Geometry
 
 # At half of the Nyquist frequency, and at it
 PUBLISHED = {
@@ -33,3 +41,22 @@ def test_projections_are_convolved_with_the_ramp_as_if_zeros_went_on_beyond_them
     rows = np.random.default_rng(0).normal(size=(3, detectors))
     expected = [np.convolve(row, kernel)[detectors - 1 : 2 * detectors - 1] / 0.7 for row in rows]
     np.testing.assert_allclose(filter_projections(rows, 0.7), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(33, 40), (28, 21)])
+def test_rings_are_the_filtered_back_projection_of_a_whole_turn_of_equal_views(shape: tuple[int, int]) -> None:
+    columns = np.random.default_rng(0).normal(size=53)
+    smooth = np.convolve(columns, [1, 2, 3, 2, 1], mode="same")
+    geometry = Geometry(np.pi * np.arange(400) / 200, 53)
+    found = filtered_back_projection(np.tile(smooth, (400, 1)), geometry, shape)
+    np.testing.assert_allclose(ring_image(smooth, shape), found, atol=0.02 * abs(found).max())
+
+
+def test_rings_of_the_chords_of_a_disc_are_the_disc() -> None:
+    """This fixes the unit: chords in pixels give a disc of the value 1."""
+    chords = 2 * np.sqrt(np.maximum(20**2 - (np.arange(81) - 40) ** 2, 0))
+    image = ring_image(chords, (57, 50))
+    y, x = np.indices((57, 50)) - np.array([28, 24.5])[:, None, None]
+    radius = np.hypot(y, x)
+    np.testing.assert_allclose(image[radius < 17], 1, atol=0.03)
+    np.testing.assert_allclose(image[radius > 23], 0, atol=0.03)

@@ -1,25 +1,13 @@
 """Learning clean images from noisy ones with background. Each image of a series is a sample of its own."""
 
-import jax.numpy as jnp
-
-from training.contract import Array, Arrays, Derived, Learn, Like
-
-
-def _log_electrons(fields: Arrays) -> Array:
-    """Logarithm of the electrons that the value 1 counts; images without noise (0) stand as 1e8 electrons."""
-    electrons = fields["electrons"]
-    return jnp.log10(jnp.where(electrons > 0, electrons, 1e8))[:, None]
-
+from training.contract import Learn, Like
+from training.log_counts import log_counts
 
 LEARN = Learn(
     inputs={"image": ("noisy",)},
     derived_scalars={
-        "log_electrons": Derived(
-            ("electrons",),
-            _log_electrons,
-            "",
-            "logarithm of the electrons that the value 1 counts; without noise, of 1e8",
-            by="field",
+        "log_electrons": log_counts(
+            "electrons", "logarithm of the electrons that the value 1 counts; without noise, of 1e8"
         ),
     },
     scalars=("angle", "zone_angle"),

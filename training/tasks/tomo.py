@@ -3,17 +3,12 @@
 import jax.numpy as jnp
 
 from training.contract import Array, Arrays, Derived, Learn, Operator, Sizes, Symmetry
+from training.log_counts import log_counts
 from training.operators.rays import RAYS, back_project, filtered_back_projection, project
 
 
 def _fbp(fields: Arrays, sizes: Sizes) -> Array:
     return filtered_back_projection(fields["sinogram"], fields, sizes)[..., None]
-
-
-def _log_photons(fields: Arrays) -> Array:
-    """Logarithm of the counts; infinite dose (0) stands as 1e8 photons."""
-    photons = fields["photons"]
-    return jnp.log10(jnp.where(photons > 0, photons, 1e8))[:, None]
 
 
 def _log_views(fields: Arrays) -> Array:
@@ -51,7 +46,7 @@ LEARN = Learn(
     inputs={"fbp": (FBP,), "sinogram": ("sinogram",)},
     grids={"sinogram": ("view", "detector")},
     derived_scalars={
-        "log_photons": Derived(("photons",), _log_photons, "", "logarithm of the counts without object", by="field"),
+        "log_photons": log_counts("photons", "logarithm of the counts without object"),
         "log_views": Derived(("measured",), _log_views, "", "logarithm of the number of measured views", by="field"),
         "measured_range": Derived(
             ("angle", "measured", "source_distance"), _measured_range, "", "middle and length of the measured range"

@@ -88,3 +88,20 @@ def select(drawn: DrawnSection, channels: DrawnChannels, channel: int) -> DrawnS
         ellipse_value=drawn.ellipse_value * intensity[channels.ellipse_phase],
         polygon_value=drawn.polygon_value * intensity[channels.polygon_phase],
     )
+
+
+def select_phase(drawn: DrawnSection, channels: DrawnChannels, phase: int) -> DrawnSection:
+    """Return the object of one phase: its figures with their density, all others with the value 0.
+
+    The image of a channel is the sum over phases of their images, times the intensities of the phases in this channel.
+
+    Args:
+        drawn: the object
+        channels: its phases and their spectra
+        phase: number of the phase
+    """
+    return replace(
+        drawn,
+        ellipse_value=np.where(channels.ellipse_phase == phase, drawn.ellipse_value, np.float32(0)),
+        polygon_value=np.where(channels.polygon_phase == phase, drawn.polygon_value, np.float32(0)),
+    )

@@ -5,6 +5,7 @@ Some have a sinogram in closed form (`sinogram`). Others are projected from a fi
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -66,6 +67,19 @@ class Sections(Settings):
     def kind(self) -> str:
         """Name of the setting of the kind that is drawn."""
         return next(name for name in KINDS if getattr(self, name))
+
+    def with_files(self, inputs: Path | None) -> Self:
+        """Return the settings with the pictures found, hashed and checked.
+
+        Args:
+            inputs: a folder in which pictures are searched by hash; None: the recipe's own paths
+
+        Raises:
+            UserError: a picture is missing or cannot be read
+        """
+        if self.pictures is None:
+            return self
+        return self.model_copy(update={"pictures": self.pictures.bind(inputs)})
 
     def object_sizes(self) -> dict[str, int]:
         """Return the lengths of the dimensions of the fields that describe an object."""

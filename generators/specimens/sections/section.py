@@ -169,14 +169,18 @@ def render(drawn: DrawnSection, shape: tuple[int, int]) -> Image:
     if drawn.exact:
         return pixel_means(phantom(drawn, frame), shape)
     image = np.zeros(shape, np.float32)
-    for figure, value, layer in _painted_figures(drawn):
+    for figure, value, layer in painted_figures(drawn):
         cover = pixel_means(magnify(figure, frame), shape)
         image = image * (1 - cover) + value * cover if layer else image + value * cover
     return image * pixel_means(disk(drawn.support * frame), shape) if drawn.support else image
 
 
-def _painted_figures(drawn: DrawnSection) -> list[tuple[Phantom, np.float32, int]]:
-    """Return each figure with the value 1, its value and its layer, in the order of layers."""
+def painted_figures(drawn: DrawnSection) -> list[tuple[Phantom, np.float32, int]]:
+    """Return each figure with the value 1, its value and its layer, in the order of layers.
+
+    Args:
+        drawn: the object
+    """
     found = []
     for n in range(drawn.ellipses):
         row = (*drawn.ellipse_middle[n], *drawn.ellipse_semi_axes[n], drawn.ellipse_angle[n], 1.0)
@@ -200,4 +204,27 @@ def revalue(drawn: DrawnSection, ellipses: Any, polygons: Any = 0) -> DrawnSecti
         drawn,
         ellipse_value=np.where(rows < drawn.ellipses, ellipses, 0).astype(np.float32),
         polygon_value=np.where(outlines < drawn.polygons, polygons, 0).astype(np.float32),
+    )
+
+
+def displace(drawn: DrawnSection, shift: tuple[float, float], turn: float) -> DrawnSection:
+    """Return an object that is turned about the middle of the image, and then shifted.
+
+    Args:
+        drawn: the object; its support stays where it is
+        shift: (y, x) [frame width]
+        turn: angle [rad], from x towards y
+    """
+    sine, cosine = np.sin(turn), np.cos(turn)
+
+    def moved(places: NDArray[np.float32]) -> NDArray[np.float32]:
+        y, x = np.moveaxis(places.astype(float), -1, 0)
+        turned = np.stack([y * cosine + x * sine + shift[0], x * cosine - y * sine + shift[1]], axis=-1)
+        return turned.astype(np.float32)
+
+    return replace(
+        drawn,
+        ellipse_middle=moved(drawn.ellipse_middle),
+        ellipse_angle=drawn.ellipse_angle + np.float32(turn),
+        polygon_corner=moved(drawn.polygon_corner),
     )
