@@ -137,7 +137,7 @@ def test_more_classes_are_told_apart_by_their_grey_values(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_constant_images_have_one_class(name: str) -> None:
-    arrays = {"image": np.full((2, 20, 17), 0.3, np.float32), "mask": np.zeros((2, 20, 17), np.uint8)}
+    arrays: Arrays = {"image": np.full((2, 20, 17), 0.3, np.float32), "mask": np.zeros((2, 20, 17), np.uint8)}
     given = SIMPLE | THREE if name == "multi_otsu" else SIMPLE
     assert not solve(name, arrays, **given).any()
 
