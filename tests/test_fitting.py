@@ -8,10 +8,11 @@ import pytest
 
 from inference.contract import Method
 from inference.invert.split_reader import open_source
-from inference.methods import fitting, tuning
+from inference.methods import fitting
 from inference.task_modules import find_method
 from schemas.predictions import read_predictions
 from schemas.runtime.errors import UserError
+from schemas.scores import score
 
 from .conftest import Command, refused, values
 
@@ -45,7 +46,7 @@ def test_settings_are_tuned_on_validation_with_what_was_learned_for_each(generat
     block, errors = source.read(("image", "mask"), 0, 3), {}
     for power in (0.25, 1.0):
         predicted = method.solve(block, power=power, fitted=method.fit(training, power=power))["mask"]  # type: ignore[misc]
-        errors[power] = tuning.score(source.task, {"mask": predicted}, block)["jaccard_distance"].mean()
+        errors[power] = score(source.task, {"mask": predicted}, block)["jaccard_distance"].mean()
     assert errors[0.25] != errors[1.0]
     found = read_predictions(Path("p.zarr"))
     assert found.settings == {"power": min(errors, key=lambda power: errors[power])}

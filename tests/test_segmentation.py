@@ -20,8 +20,8 @@ from schemas.store import open_split
 from .conftest import Command, refused
 
 METHODS = {name: method for name, method in find_methods("segmentation").items() if name != "mean"}
-SIMPLE = {"classes": "background,grain", "width": 0.0, "core": 0.0}
-THREE = {"classes": "background,grain,grain"}
+SIMPLE: dict[str, Any] = {"classes": "background,grain", "width": 0.0, "core": 0.0}
+THREE: dict[str, Any] = {"classes": "background,grain,grain"}
 
 
 def make(recipe: str, *settings: str, samples: int = 2) -> Arrays:
@@ -108,7 +108,7 @@ def test_a_field_without_noise_is_segmented_exactly(name: str) -> None:
     arrays = make("published", "image_size=160", "noise=0", "boxes.value=0.8")
     for rows, columns in ((160, 160), (97, 130)):
         part = {key: values[:, :rows, :columns] for key, values in arrays.items()}
-        found = solve(name, part, **SIMPLE | (THREE if name == "multi_otsu" else {}))
+        found = solve(name, part, **(SIMPLE | THREE if name == "multi_otsu" else SIMPLE))
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, part["mask"])
         if "core" in METHODS[name].settings:
@@ -131,16 +131,15 @@ def test_more_classes_are_told_apart_by_their_grey_values(name: str) -> None:
     arrays = make(
         "default", "noise=0", "blur=0", "partial_volume=false", "camera.detector.correlation=0", *settings, samples=3
     )
-    found = solve(name, arrays, **SIMPLE | {"classes": "pore,background,fibre,grain", "core": 0.0})
+    found = solve(name, arrays, **SIMPLE | {"classes": "pore,background,fibre,grain"})
     np.testing.assert_array_equal(found, arrays["mask"])
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_constant_images_have_one_class(name: str) -> None:
-    arrays = {"image": np.full((2, 20, 17), 0.3, np.float32), "mask": np.zeros((2, 20, 17), np.uint8)}
-    assert not solve(
-        name, arrays, **SIMPLE | ({"classes": "background,grain,grain"} if name == "multi_otsu" else {})
-    ).any()
+    arrays: Arrays = {"image": np.full((2, 20, 17), 0.3, np.float32), "mask": np.zeros((2, 20, 17), np.uint8)}
+    given = SIMPLE | THREE if name == "multi_otsu" else SIMPLE
+    assert not solve(name, arrays, **given).any()
 
 
 @pytest.mark.parametrize("name", ["watershed", "random_walker", "random_forest"])

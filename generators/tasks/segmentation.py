@@ -39,7 +39,7 @@ TASK = find_task("segmentation")
 class Recipe(recipe.Recipe):
     """Every setting of the task."""
 
-    image_size: int = Field(128, ge=16, le=16384, **setting("width and height of the image", "pixel"))
+    image_size: int = Field(96, ge=16, le=16384, **setting("width and height of the image", "pixel"))
     sampling: Annotated[float, within(0, above=True)] = Field(1e3, **setting("width of a pixel", "nm"))
     composite: Composite = Field(Composite(), **setting("grains, pores and fibres in a binder"))
     boxes: Boxes | None = Field(None, **setting("squares and discs of one class, in place of a composite"))

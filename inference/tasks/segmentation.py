@@ -40,7 +40,7 @@ def _ranges(image: Image, count: int) -> NDArray[np.int64]:
     held = np.unique(image)
     if len(held) <= count:
         return np.searchsorted(held, image)
-    thresholds = [threshold_otsu(image)] if count == 2 else threshold_multiotsu(image, count)
+    thresholds = [threshold_otsu(image)] if count == 2 else threshold_multiotsu(image, count)  # type: ignore[no-untyped-call]
     return np.digitize(image, thresholds, right=True)
 
 
@@ -90,7 +90,8 @@ def watershed(fields: Arrays, *, classes: str, width: float, core: float) -> dic
     numbers, found = _numbers(classes), []
     for image in fields["image"]:
         slope = gaussian_gradient_magnitude(image, max(width, 0.5))
-        found.append(flood(slope, _markers(_smooth(image, width), numbers, core)) - 1)
+        flooded = flood(slope, _markers(_smooth(image, width), numbers, core))  # type: ignore[no-untyped-call]
+        found.append(flooded - 1)
     return {"mask": np.stack(found).astype(np.uint8)}
 
 
@@ -126,7 +127,7 @@ def _features(image: Image, largest: float) -> NDArray[np.float32]:
     """Return grey values, slopes and curvatures (pixel, feature) behind Gaussians of 1 to `largest` pixels."""
     from skimage.feature import multiscale_basic_features
 
-    found = multiscale_basic_features(image, sigma_min=1, sigma_max=largest, workers=1)
+    found = multiscale_basic_features(image, sigma_min=1, sigma_max=largest, workers=1)  # type: ignore[no-untyped-call]
     features: NDArray[np.float32] = found.reshape(image.size, -1).astype(np.float32)
     return features
 
@@ -202,8 +203,8 @@ METHODS: Mapping[str, Method] = {
         solve=watershed,
         settings={
             "classes": _classes(TWO[0], *MORE),
-            "width": Setting(WIDTH_ABOUT, "pixel", (1.0, 2.0, 4.0, 8.0), 0, 1000),
-            "core": Setting(CORE_ABOUT, "pixel", (1.0, 2.0, 4.0), 0, 1000),
+            "width": Setting(WIDTH_ABOUT, "pixel", (1.0, 2.0, 4.0), 0, 1000),
+            "core": Setting(CORE_ABOUT, "pixel", (1.0, 3.0), 0, 1000),
         },
     ),
     "random_walker": Method(
@@ -212,7 +213,7 @@ METHODS: Mapping[str, Method] = {
         solve=random_walker,
         settings={
             "classes": _classes(TWO[0], *MORE),
-            "width": Setting(WIDTH_ABOUT, "pixel", (1.0, 4.0), 0, 1000),
+            "width": Setting(WIDTH_ABOUT, "pixel", (2.0,), 0, 1000),
             "core": Setting(CORE_ABOUT, "pixel", (2.0,), 0, 1000),
             "beta": Setting("how much edges hinder the walker", "1", (130.0,), 0, 1e9),
         },
@@ -228,7 +229,7 @@ METHODS: Mapping[str, Method] = {
                 "standard deviation of the widest Gaussian of the features", "pixel", (4.0, 16.0), 1, 256
             ),
             "pixels": Setting("number of pixels that the forest learns from", "pixel", (10_000,), 1, whole=True),
-            "trees": Setting("number of trees", "1", (30,), 1, 10_000, whole=True),
+            "trees": Setting("number of trees", "1", (20,), 1, 10_000, whole=True),
             "leaf": Setting("smallest number of pixels in a leaf of a tree", "pixel", (2,), 1, whole=True),
         },
     ),
@@ -259,7 +260,8 @@ def _mean(values: np.ndarray) -> float:
 
 def _object_scores(truth: Labels, prediction: Labels) -> tuple[np.ndarray, np.ndarray]:
     """Return the area [pixel] and the Dice score of each object."""
-    areas, scores = [np.zeros(0)], [np.zeros(0)]
+    areas: list[np.ndarray] = [np.zeros(0)]
+    scores: list[np.ndarray] = [np.zeros(0)]
     for number in range(1, len(CLASSES)):
         objects, count = label(truth == number, np.ones((3, 3)))
         if not count:

@@ -79,7 +79,7 @@ def test_a_pixel_belongs_to_the_class_with_the_largest_share_of_it(shape: tuple[
 
 def test_halves_belong_to_the_lower_class() -> None:
     figures = make_section(
-        Room(0, 1, 4), outlines=[[(-0.5, -0.5), (-0.5, 0.125), (0.5, 0.125), (0.5, -0.5)]], values=[1.0]
+        Room(0, 1, 4), outlines=[np.array([(-0.5, -0.5), (-0.5, 0.125), (0.5, 0.125), (0.5, -0.5)])], values=[1.0]
     )
     _, labels = render(make_bodies(figures, [], [1], 0.0), (4, 4), 4)
     np.testing.assert_array_equal(labels, [[1, 1, 0, 0]] * 4)

@@ -5,7 +5,7 @@ half a pixel within the box, and holes are half as wide as what they lie in, les
 to 1 over the middles of the pixels of a box.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,8 @@ def draw(boxes: Boxes, size: int, rng: np.random.Generator) -> DrawnBodies:
     side = size // boxes.per_width
     corners = place_boxes(boxes.boxes, side, size, rng)
     values = boxes.value.low + (boxes.value.high - boxes.value.low) * rng.random(boxes.boxes)
-    rows, outlines = [], []  # (layer, class, value, ellipse or outline)
+    rows: list[tuple[Any, ...]] = []  # layer, class, value and numbers of each ellipse
+    outlines: list[tuple[Any, ...]] = []  # layer, class, value and corners of each polygon
     for n, middle in enumerate((corners + side / 2 - size / 2) / size):
         half, reach, layer = side / 2 / size, (side - 1) / 2 / size, 2 * n + 1
         rounded, hollow = n % 4 >= 2, n % 2 == 1
