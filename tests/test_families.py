@@ -193,7 +193,8 @@ MISTAKES = [
         "toy_scan",
         "unet",
         ("--input", "sinogram"),
-        "models that can: alexnet, automap, cnn_reconstruct, convnet, dense_reconstruct, lpd, mlp, toy_vae, unrolled",
+        "models that can: alexnet, automap, cnn_reconstruct, convnet, dense_reconstruct, edsr, lpd, mlp, toy_vae, "
+        "unrolled, vae",
     ),
     ("toy_scan", "unet", ("--input", "sinogram"), "inputs on the grid of the targets: back"),
     ("toy_labels", "unet", ("loss.relative=1",), "target mask has classes, which loss.relative cannot compare"),

@@ -9,7 +9,6 @@ arXiv:1505.04597 (there w0 = 10, s = 5 pixels, and the sum of this and the class
 """
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -101,9 +100,9 @@ def _nearer(best: Nearest, distance: Array, number: Array) -> Nearest:
     leads, known = distance < d1, number == n1
     follows = ~leads & ~known & (distance < d2)
     pushed = leads & ~known
-    pick = partial(jnp.where, follows)
-    second = jnp.where(pushed, d1, pick(distance, d2)), jnp.where(pushed, n1, pick(number, n2))
-    return jnp.where(leads, distance, d1), jnp.where(leads, number, n1), *second
+    d2, n2 = jnp.where(follows, distance, d2), jnp.where(follows, number, n2)
+    d2, n2 = jnp.where(pushed, d1, d2), jnp.where(pushed, n1, n2)
+    return jnp.where(leads, distance, d1), jnp.where(leads, number, n1), d2, n2
 
 
 def _shift(values: Array, axis: int, step: int) -> Array:

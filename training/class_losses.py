@@ -61,7 +61,8 @@ def _dice(c: Compared) -> Array:
     axes, known = pixel_axes(c.prediction)[:-1], c.class_weights
     overlap, size = jnp.sum(p * t, axes), jnp.sum(p + t, axes)
     each = (2 * overlap + 1) / (size + 1)  # 1 for a class that is neither present nor predicted
-    return 1 - jnp.sum(each * known, -1) / known.sum()
+    mean: Array = jnp.sum(each * known, -1) / known.sum()
+    return 1 - mean
 
 
 def _cut_logarithms(c: Compared) -> Array:

@@ -1,4 +1,4 @@
-"""What in a recipe's losses does not suit the targets of a dataset."""
+"""Check that the losses of a recipe suit the targets of a dataset."""
 
 from collections.abc import Iterator
 

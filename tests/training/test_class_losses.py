@@ -56,7 +56,7 @@ def keras(p: np.ndarray, t: np.ndarray, positive: float) -> np.ndarray:
     cut = np.clip(p, CUT, 1 - CUT)
     logit = np.log(cut / (1 - cut))
     each = (1 - t) * logit + (1 + (positive - 1) * t) * (np.log1p(np.exp(-abs(logit))) + np.maximum(-logit, 0))
-    return each.mean((1, 2))
+    return np.asarray(each.mean((1, 2)))
 
 
 @pytest.mark.parametrize("beta", [0.5, 1, 2, 7])
@@ -151,8 +151,8 @@ def test_sure_and_empty_samples_have_finite_losses_and_slopes(term: str, logit: 
 def test_focal_loss_without_focusing_is_the_weighted_cross_entropy() -> None:
     p, t = drawn()
     p = np.clip(p, 1e-5, 1 - 1e-5)
-    pair = (binary(term, p, t, classes=(1, 3), focusing=0) for term in ("focal", "weighted_cross_entropy"))
-    np.testing.assert_allclose(*pair, rtol=1e-6)
+    one, other = (binary(term, p, t, classes=(1, 3), focusing=0) for term in ("focal", "weighted_cross_entropy"))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 # --- border weights
@@ -308,7 +308,7 @@ def test_learning_against_an_input_never_reads_the_truth(small: dict[str, Path])
             np.asarray(losses.loss(run.features, run.recipe.loss, guess, {**fields, "clean": truth}))
             for truth in (fields["clean"], 5 + fields["clean"])
         ]
-        assert np.array_equal(*found) == same
+        assert np.array_equal(found[0], found[1]) == same
         assert np.isfinite(found[0]).all()
 
 
