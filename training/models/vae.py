@@ -4,7 +4,7 @@
     values:   z = mean + exp(log variance / 2) e,   e normal
     decoder:  z -> dense, relu -> image of 1/4 size -> [transposed conv 4x4 stride 2, relu] twice -> conv 1x1
 
-This is the network of super_tomo_py. It learns by the evidence lower bound (ELBO) with one draw of z per sample and step:
+This is the network of super_tomo_py. It learns by the evidence lower bound (ELBO) with one draw of z per step:
 
     - ELBO = sum over pixels of - log p(target | z) + sum over values of (mean^2 + variance - 1 - log variance) / 2
 
