@@ -16,7 +16,6 @@ from schemas.manifest import read_manifest
 from schemas.runtime.errors import UserError
 from schemas.target_kinds import score_classes
 from schemas.task import Field
-from tests.conftest import Command
 from tests.training.conftest import QUICK, made, recipe_for, rows_of
 from training import losses
 from training.border_weights import border_weights, nearest_two, number_objects
@@ -310,19 +309,3 @@ def test_learning_against_an_input_never_reads_the_truth(small: dict[str, Path])
         ]
         assert np.array_equal(found[0], found[1]) == same
         assert np.isfinite(found[0]).all()
-
-
-def test_class_weights_are_given_by_word_on_the_command_line(
-    labels: Path, train: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Trained once, with three losses together; the same command finds a finished run."""
-    monkeypatch.chdir(tmp_path)
-    losses = ("loss.relative=0", "loss.dice=1", "loss.border=1", "loss.focal=1", "loss.classes=balanced")
-    command = ("--data", labels, "--model", "convnet", "--out", "r", "--set", "epochs=1", "best=accuracy", *losses)
-    assert train(*command)[0] == 0
-    card = json.loads(Path("r/best/model.json").read_text())
-    assert card["recipe"]["loss"]["classes"] == pytest.approx(
-        balanced_weights(labels, read_manifest(labels), read_manifest(labels).task["mask"], range(7))
-    )
-    assert {"validation/iou", "validation/dice", "validation/accuracy"} <= card["scores"].keys()
-    assert train(*command)[0] == 0
