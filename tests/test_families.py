@@ -20,6 +20,11 @@ SMALL: dict[str, tuple[str, ...]] = {
     "convnet": ("model.filters=2", "model.kernels=3", "model.dense.hidden=8"),
     "unrolled": ("model.iterations=2", "model.width=2"),
     "toy_vae": (),
+    "unet_classic": ("model.widths=2,3",),
+    "autoencoder": ("model.filters=3", "model.code=2"),
+    "vae": ("model.latent=2", "model.filters=2,2"),
+    "edsr": ("model.width=3", "model.blocks=1"),
+    "fusion": ("model.widths=3,4", "model.blocks=0"),
 }
 type Scores = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 pytestmark = pytest.mark.usefixtures("quick", "brief_report")
@@ -72,6 +77,11 @@ CASES: list[tuple[str, str, tuple[str, ...], str, Scores]] = [  # task, model, o
     ("toy_scan", "mlp", ("--input", "sinogram"), "image", images),
     ("toy_scan", "unet", ("--input", "back"), "image", images),
     ("toy", "toy_vae", ("loss.kl=0.01",), "line", images),
+    ("toy_fusion", "edsr", ("--input", "low"), "high", images),
+    ("toy_fusion", "fusion", ("--input", "both"), "high", images),
+    ("toy_labels", "unet_classic", ("loss.border=1", "loss.classes=balanced"), "mask", masks),
+    ("toy_series", "autoencoder", ("loss.against=noisy",), "clean", views),
+    ("toy_series", "vae", ("loss.kl=0.01", "model.samples=2"), "clean", views),
 ]
 
 
@@ -193,7 +203,8 @@ MISTAKES = [
         "toy_scan",
         "unet",
         ("--input", "sinogram"),
-        "models that can: alexnet, automap, cnn_reconstruct, convnet, dense_reconstruct, lpd, mlp, toy_vae, unrolled",
+        "models that can: alexnet, automap, cnn_reconstruct, convnet, dense_reconstruct, edsr, lpd, mlp, toy_vae, "
+        "unrolled, vae",
     ),
     ("toy_scan", "unet", ("--input", "sinogram"), "inputs on the grid of the targets: back"),
     ("toy_labels", "unet", ("loss.relative=1",), "target mask has classes, which loss.relative cannot compare"),

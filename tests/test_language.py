@@ -42,7 +42,21 @@ UNWANTED = {
 FORMER = {"schemas/manifest.py", "schemas/task.py", "schemas/predictions.py", "generators/cli.py"}
 
 # Words in capitals that are no constants of the module: abbreviations, names of others, and names of every task's file.
-ABBREVIATIONS = {"ASCII", "BLAS", "CODATA", "GDAL", "HSPY", "HTML", "HTTP", "IEEE", "IMOD", "JPEG", "JSON", "MATLAB"}
+ABBREVIATIONS = {
+    "ASCII",
+    "BLAS",
+    "CODATA",
+    "ELBO",
+    "GDAL",
+    "HSPY",
+    "HTML",
+    "HTTP",
+    "IEEE",
+    "IMOD",
+    "JPEG",
+    "JSON",
+    "MATLAB",
+}
 ABBREVIATIONS |= {"PRISM", "RAAR", "README", "SIAM", "SIMD", "SIRT", "TIFF", "TVIPS"}
 OTHERS = {"EX_TEMPFAIL", "MAPC", "MAPR", "MAPS", "SKIP", "FOLDER", "LEARN", "RECIPES", "TASK", "VERSION"}
 LIBRARIES = {"jax", "numba", "scipy"}

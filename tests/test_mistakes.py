@@ -346,7 +346,7 @@ def test_a_method_sees_what_it_needs_alone(author: Author) -> None:
 
 
 MODEL = [
-    ('FIT = "enlarged"', 'FIT = "keeps"', "FIT = 'keeps': must be one of kept, enlarged, any, operator"),
+    ('FIT = "enlarged"', 'FIT = "keeps"', "FIT = 'keeps': must be one of kept, enlarged, resized, any, operator"),
     ("def build(", "def builds(", "must hold build(config, inputs, outputs, rngs, dtype), a function"),
     ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
     ("class Config(Settings)", "class Config", "Config: must be a schemas.runtime.settings.Settings"),

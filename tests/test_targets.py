@@ -115,7 +115,10 @@ def test_losses_of_a_recipe_are_kept_where_they_compare_the_targets(given: Any, 
     [
         (("--target", "mask,photons"), "must not name images beside numbers"),
         (("--target", "masc"), "unknown to tomo; did you mean mask"),
-        (("--set", "loss.cross_entropy=0"), "cross_entropy, dice; set one of them, or leave mask out: --target image"),
+        (
+            ("--set", "loss.cross_entropy=0"),
+            "weighted_cross_entropy; set one of them, or leave mask out: --target image",
+        ),
         (("--set", "loss.dice=1", "--target", "image"), "target image holds values, which loss.dice cannot compare"),
     ],
 )

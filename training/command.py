@@ -15,6 +15,7 @@ from schemas.runtime.settings import load_recipe, make_settings, recipe_name
 from schemas.target_kinds import target_kind
 from schemas.task import Field, Task
 from training import losses
+from training.class_losses import CLASS_TERMS
 from training.contract import Learn, find_learn, find_model
 from training.pretrained import MODEL_SETTINGS, open_start, read_recipe, recipe_from_model
 from training.recipe import Recipe, recipe_type, target_names
@@ -200,7 +201,7 @@ def _adapt_to_targets(base: Mapping[str, Any], task: Task, learn: Learn, target:
         base = {name: value for name, value in base.items() if name not in unsuited_settings}
         base = {**base, "scalars": scalars, "best": "loss"}
     compared = [losses.general_terms(field, fields) for field in fields]
-    unsuited = {*losses.VALUE_TERMS, *losses.CLASS_TERMS}.difference(*compared) | (set(learn.losses) - set(own))
+    unsuited = {*losses.VALUE_TERMS, *CLASS_TERMS}.difference(*compared) | (set(learn.losses) - set(own))
     loss = {name: weight for name, weight in base.get("loss", {}).items() if name not in unsuited}
     lacking = [
         field

@@ -21,10 +21,10 @@ type Array = jax.Array
 type Arrays = Mapping[str, Array]
 type Shape = tuple[int, ...]  # shape of one sample: the spatial axes, then channels
 type Sizes = Mapping[str, int]  # lengths of dimensions
-type Fit = Literal["kept", "enlarged", "any", "operator"]
+type Fit = Literal["kept", "enlarged", "resized", "any", "operator"]
 type By = Literal["field", "channel", "sample", "none"]
 
-FITS = ("kept", "enlarged", "any", "operator")
+FITS = ("kept", "enlarged", "resized", "any", "operator")
 MOMENT_SCOPES = ("field", "channel", "sample", "none")
 
 
@@ -70,6 +70,7 @@ class Inputs:
     operator: SizedOperator | None = None  # the task's operator, for models that are called with fields
     moments: tuple[float, float] = (0.0, 1.0)  # mean and deviation by which the first target is normalised
     on_targets: bool = False  # the images lie on the grid of the targets
+    parts: Shape = ()  # number of channels of each part of the images, in the order in which `Learn.inputs` names them
 
     @property
     def shape(self) -> Shape:
@@ -189,7 +190,8 @@ class Model(Protocol):
 
     Config: type[Settings]  # settings of the network
     # Relation of the output grid to the input grid. "kept": the same grid. "enlarged": the same grid, or one finer by a
-    # whole factor. "any": any grid. "operator": the network applies the task's operator and is called with `fields`.
+    # whole factor. "resized": any factor along each axis. "any": any grid. "operator": the network applies the task's
+    # operator and is called with `fields`.
     FIT: Fit
     VERSION: str  # raise the first number when old weights no longer suit
     # Optional: further losses that the module returns, by name: a description, or a description and the default weight,

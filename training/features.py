@@ -267,22 +267,23 @@ class Features:
         if fit == "operator" and self._target_moments is None:
             return f"has physics inside, so LEARN.normalise must give {self.targets[0].name} one mean and deviation"
         same_rank = len(lengths) == len(target_lengths)
-        if fit in ("any", "operator") or (same_rank and (factors == {1} or _is_whole_factor(factors, fit))):
+        if fit in ("any", "operator") or (same_rank and (factors == {1} or _is_factor(factors, fit))):
             return ""
         targets = _grid_text(self.target_grid, target_lengths)
         grids = f"{_grid_text(self.input_grid, lengths)} of the input {self.input}, {targets} of the targets"
-        rule = "keeps the grid of its input" + (", or enlarges it by a whole factor" if fit == "enlarged" else "")
+        more = {"enlarged": ", or enlarges it by a whole factor", "resized": ", or enlarges it by any factor"}
+        rule = "keeps the grid of its input" + more.get(fit, "")
         return f"{rule}; here the grids are {grids}"
 
     @property
     def inputs(self) -> Inputs:
         """Input of the network for one sample, as `encode` returns it."""
         seen = self.learn.inputs[self.input]
-        images = sum(self._count_values(part, "(sample, *spatial, channel)") for part in seen)
+        parts = tuple(self._count_values(part, "(sample, *spatial, channel)") for part in seen)
         scalars = sum(self._count_values(part, "(sample, value)") for part in self.channels[len(seen) :])
         moments = self._target_moments or (0.0, 1.0)
         spatial, on_targets = self._lengths(self.input_grid), self.input_grid == self.target_grid
-        return Inputs(spatial, images + scalars, scalars, self._sized_operator, moments, on_targets)
+        return Inputs(spatial, sum(parts) + scalars, scalars, self._sized_operator, moments, on_targets, parts)
 
     @property
     def _target_moments(self) -> tuple[float, float] | None:
@@ -395,8 +396,9 @@ def _signature(field: Field) -> tuple[Any, ...]:
     return field.units, field.dims, field.classes
 
 
-def _is_whole_factor(factors: set[float], fit: Fit) -> bool:
-    return fit == "enlarged" and len(factors) == 1 and all(factor == int(factor) > 1 for factor in factors)
+def _is_factor(factors: set[float], fit: Fit) -> bool:
+    whole = len(factors) == 1 and all(factor == int(factor) > 1 for factor in factors)
+    return fit == "resized" or (fit == "enlarged" and whole)
 
 
 def _grid_text(dims: tuple[str, ...], lengths: Shape) -> str:

@@ -171,6 +171,28 @@ def crop(x: Array, spatial: Shape) -> Array:
     return x[(slice(None), *(slice(n) for n in spatial))]
 
 
+def scaled_lengths(spatial: Shape, coarse: Shape, fine: Shape) -> Shape:
+    """Return the spatial shape that belongs to another size of input, in the proportion of two grids.
+
+    Args:
+        spatial: spatial shape of the input.
+        coarse: spatial shape of the input in training.
+        fine: spatial shape of the output in training.
+    """
+    return tuple(n * b // a for n, a, b in zip(spatial, coarse, fine, strict=True))
+
+
+def resize(x: Array, spatial: Shape, method: str) -> Array:
+    """Interpolate images on another grid with the same outer edges. The map is linear, and keeps constants.
+
+    Args:
+        x: (sample, *spatial, channel).
+        spatial: spatial shape of the result.
+        method: "linear" or "cubic".
+    """
+    return jnp.asarray(jax.image.resize(x, (len(x), *spatial, x.shape[-1]), method))
+
+
 def max_pool(x: Array, window: int = 2, stride: int = 2, *, pad: bool = True) -> Array:
     """Return the maximum of a window of pixels at each step of the stride.
 
@@ -206,18 +228,20 @@ def enlarge(x: Array) -> Array:
 
 
 class Transposed(nnx.Module):
-    """Transposed convolution with stride 2 and 3 pixels along each axis, which doubles the size.
+    """Transposed convolution with stride 2 and `side` pixels along each axis, which doubles the size.
 
-        y[2 i + k] += x[i] kernel[k],   k = 0, 1, 2 along each axis; values beyond 2n - 1 are dropped
+        y[2 i + k - o] += x[i] kernel[k],   k = 0 ... side - 1 along each axis, o = (side - 2) // 2
 
-    This is the layer of Keras with padding `same`. Even pixels see the taps 0 and 2, odd ones tap 1. So 2^d
-    convolutions, with 3^d taps in all, compute them. The values are those of `jax.lax.conv_transpose`, whose gradient
-    is slow: on a CPU, forwards and backwards, this is 8 to 12 times faster.
+    Values beyond 0 ... 2n - 1 are dropped. This is the layer of Keras with padding `same`. Pixels of one parity see
+    every second tap. So 2^d convolutions, with side^d taps in all, compute them. The values are those of
+    `jax.lax.conv_transpose`, whose gradient is slow: on a CPU, forwards and backwards, this is 8 to 12 times faster.
     """
 
-    def __init__(self, rank: int, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: Any = jnp.float32) -> None:
-        self.dtype = dtype
-        self.kernel = nnx.Param(nnx.initializers.glorot_uniform()(rngs.params(), (3,) * rank + (inputs, outputs)))
+    def __init__(
+        self, rank: int, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: Any = jnp.float32, side: int = 3
+    ) -> None:
+        self.dtype, self.side = dtype, side
+        self.kernel = nnx.Param(nnx.initializers.glorot_uniform()(rngs.params(), (side,) * rank + (inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, x: Array) -> Array:
@@ -227,11 +251,15 @@ class Transposed(nnx.Module):
         return to_space(jnp.concatenate(parts, axis=-1), 2) + self.bias[...].astype(self.dtype)
 
     def _pixels_of_parity(self, x: Array, kernel: Array, parities: Shape) -> Array:
-        """Return the pixels of these parities. Tap 2 meets the pixel before."""
-        taps = jnp.flip(kernel[tuple(slice(p, None, 2) for p in parities)], range(len(parities)))
+        """Return the pixels of these parities. Of two taps, the later one meets the pixel before."""
+        places = [parity + (self.side - 2) // 2 for parity in parities]
+        firsts = [place % 2 for place in places]
+        taps = jnp.flip(kernel[tuple(slice(first, None, 2) for first in firsts)], range(len(parities)))
+        after = [(place - first) // 2 for place, first in zip(places, firsts, strict=True)]
+        pads = [(n - 1 - more, more) for n, more in zip(taps.shape, after, strict=False)]
         letters = "DHW"[-len(parities) :]
         layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
-        return _convolve(x, taps, (1,) * len(parities), [(1 - p, 0) for p in parities], dimension_numbers=layout)
+        return _convolve(x, taps, (1,) * len(parities), pads, dimension_numbers=layout)
 
 
 class Depthwise(nnx.Module):

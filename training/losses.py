@@ -1,84 +1,32 @@
 """The terms of the loss and the scores, for each sample. A term compares one target of a batch where `inside` is true.
 
 Targets are (sample, ...). `scale` is the standard deviation of a target over the training data; it makes terms of order
-1. For classes, the prediction holds logits (sample, ..., class), and pixels labelled `ignore` are left out. Values with
-a period differ by at most half of it. A task's own losses (`LEARN.losses`) see all targets at once.
+1. The terms of classes are in `training/class_losses.py`. Values with a period differ by at most half of it. A task's
+own losses (`LEARN.losses`) see all targets at once.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from schemas.ambiguities import align
 from schemas.target_kinds import Kind
 from schemas.task import Field, Task
+from training.class_losses import CLASS_SCORES, CLASS_TERMS, class_scores
+from training.compared import Compared, difference
+from training.compared import pixel_axes as _axes
 from training.contract import Array, Arrays
 from training.features import Features, broadcast_to_field
 from training.recipe import Loss
 
 type Term = Callable[[Compared], Array]  # function from one compared target to values (sample,)
 
-HIGHER_IS_BETTER = ("iou",)  # scores that are better when they are higher
+HIGHER_IS_BETTER = CLASS_SCORES  # scores that are better when they are higher
 MIN_PROBABILITY = 2.0**-20  # predictions are cut to MIN_PROBABILITY ... 1 - MIN_PROBABILITY, which is exact in float32
-IGNORED_LOGIT = -1e9  # logit of an ignored class
 SCALE_FLOOR = 1e-3  # share of the scale that keeps the relative error of an empty sample finite
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One target of a batch, as a term compares it."""
-
-    field: Field
-    prediction: Array
-    truth: Array
-    inside: Array  # 1 inside the window, else 0; broadcasts with a batch of the target
-    scale: Any  # standard deviation: a number, or an array that broadcasts with a batch of the target
-    weights: tuple[float, ...] = ()  # weights of classes; empty: all 1
-    cut: bool = False  # True: samples are parts of larger ones
-
-    @property
-    def error(self) -> Array:
-        """Error of the prediction; for values with a period, the smallest difference."""
-        return difference(self.field, self.prediction, self.truth)
-
-    @property
-    def sample_scale(self) -> Any:
-        """Scale of a sample as a whole: a number, or (sample,)."""
-        return self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _axes(self.scale)))
-
-    @property
-    def weighted_classes(self) -> Array:
-        """One-hot classes (sample, ..., class), times the weight of the class; 0 where pixels are left out."""
-        known = np.array(self.weights or [1.0] * len(self.field.classes), np.float32)
-        known[[i for i in range(len(known)) if i not in self.field.counted]] = 0
-        return jax.nn.one_hot(self.truth, len(known)) * known * jnp.asarray(self.inside)[..., None]
-
-    @property
-    def logarithms(self) -> Array:
-        """Logarithms of the probabilities of the classes that are not ignored, (sample, ..., class)."""
-        counted = np.isin(np.arange(len(self.field.classes)), self.field.counted)
-        return jax.nn.log_softmax(jnp.where(counted, self.prediction, IGNORED_LOGIT), axis=-1)
-
-
-def difference(field: Field, prediction: Array, truth: Array) -> Array:
-    """Return prediction - truth; for values with a period, the difference in -period / 2 ... period / 2.
-
-    Args:
-        field: the target.
-        prediction: predicted values.
-        truth: exact values, same shape.
-    """
-    away = prediction - truth
-    if field.period is None:
-        return away
-    return away - field.period * jnp.round(away / field.period)
 
 
 def _relative(c: Compared) -> Array:
@@ -131,28 +79,6 @@ def cross_entropy(prediction: Array, truth: Array) -> Array:
     return -t * jnp.log(p) - (1 - t) * jnp.log1p(-p)
 
 
-def _class_cross_entropy(c: Compared) -> Array:
-    """Mean of - log of the probability of the right class, weighted by class."""
-    classes, axes = c.weighted_classes, _axes(c.prediction)
-    weight = jnp.sum(classes, axes)
-    return -jnp.sum(classes * c.logarithms, axes) / jnp.where(weight > 0, weight, 1)
-
-
-def _dice(c: Compared) -> Array:
-    """1 - the mean over classes of 2 sum p t / (sum p + sum t), weighted by class."""
-    inside = (jnp.isin(c.truth, jnp.array(c.field.counted)) & (jnp.asarray(c.inside) > 0))[..., None]
-    p, t = inside * jnp.exp(c.logarithms), inside * jax.nn.one_hot(c.truth, len(c.field.classes))
-    axes = _axes(c.prediction)[:-1]
-    overlap, size = jnp.sum(p * t, axes), jnp.sum(p + t, axes)
-    known = np.array(c.weights or [1.0] * len(c.field.classes), np.float32)[list(c.field.counted)]
-    each = (2 * overlap + 1) / (size + 1)  # 1 for a class that is neither present nor predicted
-    return 1 - jnp.sum(each[:, list(c.field.counted)] * known, -1) / known.sum()
-
-
-def _axes(array: Array) -> tuple[int, ...]:
-    return tuple(range(1, array.ndim))
-
-
 VALUE_TERMS: Mapping[str, Term] = {
     "relative": _relative,
     "mse": _mse,
@@ -161,8 +87,6 @@ VALUE_TERMS: Mapping[str, Term] = {
     "huber": _huber,
     "cross_entropy": _value_cross_entropy,
 }
-CLASS_TERMS: Mapping[str, Term] = {"cross_entropy": _class_cross_entropy, "dice": _dice}
-
 
 USUAL_TERMS: Mapping[Kind, str] = {"images": "relative", "classes": "cross_entropy", "numbers": "mse"}
 
@@ -202,7 +126,7 @@ def loss(
 
     Args:
         features: conversion of fields.
-        weights: weights of the terms.
+        weights: weights of the terms, and the other settings of the loss.
         prediction: targets as returned by `Features.decode`.
         fields: fields of the batch, which include the exact targets.
         further: losses (sample,) that the network itself returns, by name.
@@ -210,14 +134,14 @@ def loss(
     Returns:
         Loss (sample,).
     """
-    truth = {field.name: fields[field.name] for field in features.targets}
+    truth = {field.name: fields[weights.against or field.name] for field in features.targets}
     if weights.aligned and features.task.ambiguities.free:
         prediction = align(features.task, prediction, truth, window_of(features.task, fields))
     total, known = jnp.zeros(len(next(iter(truth.values())))), weights.weights
     for field in features.targets:
         name, inside = field.name, inside_window(features, field.name, fields)
         _, scale = features.scale(field, fields)
-        compared = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.cut)
+        compared = Compared(field, prediction[name], truth[name], inside, scale, weights, features.cut)
         for term, compare in terms(features, field).items():
             if weight := known[term]:
                 total += weight * compare(compared)
@@ -232,7 +156,7 @@ def loss(
 def score_names(features: Features) -> tuple[str, ...]:
     """Return the names of the scores that `score` computes."""
     if features.targets[0].classes:
-        return ("iou",)
+        return CLASS_SCORES
     return (*(("nrms",) if features.target_grid else ()), "absolute_error", "squared_error")
 
 
@@ -261,25 +185,13 @@ def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, A
     field = features.targets[0]
     guess, truth = prediction[field.name], fields[field.name]
     if field.classes:
-        return {"iou": _iou(field, guess, truth)}
+        return class_scores(field, guess, truth)
     error = difference(field, guess, truth)
     means = {"absolute_error": jnp.mean(abs(error), _axes(error)), "squared_error": jnp.mean(error**2, _axes(error))}
     if not features.target_grid:
         return means
     total, size = jnp.sum(error**2, _axes(error)), jnp.sum(truth**2, _axes(truth))
     return {"nrms": jnp.where(size > 0, jnp.sqrt(total / jnp.where(size > 0, size, 1)), jnp.nan), **means}
-
-
-def _iou(field: Field, logits: Array, truth: Array) -> Array:
-    """Intersection over union, averaged over the classes that are present or predicted."""
-    counted = np.isin(np.arange(len(field.classes)), field.counted)
-    inside = jnp.isin(truth, jnp.array(field.counted))[..., None]
-    labels = jnp.argmax(jnp.where(counted, logits, IGNORED_LOGIT), axis=-1)
-    p, t = (inside & (values[..., None] == jnp.array(field.counted)) for values in (labels, truth))
-    axes = _axes(p)[:-1]
-    both, either = jnp.sum(p & t, axes), jnp.sum(p | t, axes)
-    present = either > 0
-    return jnp.sum(both / jnp.where(present, either, 1), -1) / jnp.sum(present, -1)
 
 
 def window_of(task: Task, fields: Arrays) -> Array | None:

@@ -9,8 +9,9 @@ from flax import nnx
 
 from schemas.runtime.errors import UserError
 from schemas.task import Task
-from training.contract import Fit, Shape, find_learn, find_model, model_names
+from training.contract import Fit, Like, Shape, find_learn, find_model, model_names
 from training.features import Features
+from training.layers import scaled_lengths
 from training.moments import Normalised
 from training.network import Network
 from training.recipe import Recipe
@@ -32,6 +33,9 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], s
         task, learn = task.targeting(recipe.targets), replace(learn, grids=grids, heads={}, losses={})
         if not task.spatial(task.of("target")[0]):
             learn = replace(learn, symmetries=())
+    if recipe.loss.against:
+        normalise = {**learn.normalise, **{field.name: Like(recipe.loss.against) for field in task.of("target")}}
+        learn = replace(learn, normalise=normalise)
     input_name, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
     operator = learn.operator if find_model(recipe.network).FIT == "operator" else None
     return Features(task.sliced, learn, input_name, recipe.scalars, moments, sizes, head, operator)
@@ -64,7 +68,7 @@ def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
     lengths, target_lengths = features.inputs.spatial, features.output_shape[:-1]
     if fit in ("any", "operator"):
         return lambda spatial: target_lengths
-    return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, lengths, target_lengths, strict=True))
+    return lambda spatial: scaled_lengths(spatial, lengths, target_lengths)
 
 
 def _alternatives(features: Features) -> str:

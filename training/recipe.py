@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
@@ -28,6 +28,8 @@ type Precision = Literal["float32", "bfloat16"]
 type Normalisation = Literal["standard", "none"]
 type Weight = Annotated[float, within(0)]
 
+NO_TERMS = {"classes", "focusing", "border_weight", "border_width", "against", "aligned"}  # settings of other losses
+
 
 def _check_range(text: str) -> str:
     if text and not re.fullmatch(r"\d{1,18}:\d{1,18}", text):
@@ -38,6 +40,11 @@ def _check_range(text: str) -> str:
 def target_names(text: str) -> tuple[str, ...]:
     """Return the names in a list that is separated by commas, each once."""
     return tuple(dict.fromkeys(filter(None, text.replace(" ", "").split(","))))
+
+
+def _single_word(given: Any) -> Any:
+    """Return a word that was given as a list of one."""
+    return given[0] if given in (["balanced"], ("balanced",)) else given
 
 
 class Optimizer(Settings):
@@ -92,14 +99,43 @@ class Loss(Settings):
     l1: Weight = Field(0.0, **setting("weight of the mean absolute error, in standard deviations of the target"))
     huber: Weight = Field(0.0, **setting("weight of the mean Huber loss, in standard deviations of the target"))
     cross_entropy: Weight = Field(0.0, **setting("weight of the cross entropy of classes, or of values from 0 to 1"))
+    weighted_cross_entropy: Weight = Field(
+        0.0,
+        **setting("weight of the mean of class weight times cross entropy; not divided by the sum of weights"),
+    )
     dice: Weight = Field(0.0, **setting("weight of the Dice loss of classes, 1 - 2 overlap / sum of both areas"))
-    classes: tuple[Weight, ...] = Field((), **setting("weight of each class within these losses; empty: all 1"))
+    focal: Weight = Field(0.0, **setting("weight of the focal loss of classes, - (1 - p)^focusing log p"))
+    border: Weight = Field(
+        0.0, **setting("weight of the cross entropy of classes, in which narrow gaps between objects count more")
+    )
+    classes: Annotated[tuple[Weight, ...] | Literal["balanced"], BeforeValidator(_single_word)] = Field(
+        (),
+        **setting(
+            "weight of each class within these losses; empty: all 1; balanced: in inverse proportion to how often it "
+            "occurs in the training samples"
+        ),
+    )
+    focusing: Annotated[float, within(0, 16)] = Field(
+        2.0, **setting("focal: exponent g, how much less right pixels count")
+    )
+    border_weight: Weight = Field(10.0, **setting("border: weight in an infinitely narrow gap"))
+    border_width: Annotated[float, within(0, 64, above=True)] = Field(
+        5.0, **setting("border: the weight falls as a Gaussian of the width of the gap, with this deviation", "pixel")
+    )
+    against: str = Field(
+        "", **setting("input with which the loss compares instead of the target, to learn without truth; empty: none")
+    )
     aligned: bool = Field(False, **setting("align in the task's ambiguities before comparing: do not learn them"))
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each term, by name."""
-        return self.model_dump(exclude={"classes", "aligned"})
+        return self.model_dump(exclude=NO_TERMS)
+
+    @property
+    def class_weights(self) -> tuple[float, ...]:
+        """Weight of each class; empty: all 1. Before a run begins, `balanced` is replaced by numbers."""
+        return () if isinstance(self.classes, str) else self.classes
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:

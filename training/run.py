@@ -20,7 +20,7 @@ from schemas.digest import canonical_json
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parse_json
-from schemas.runtime.errors import Interrupted, UserError, nearest, suggestion
+from schemas.runtime.errors import Interrupted, UserError, suggestion
 from schemas.runtime.hashes import sha256
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import instructions, processor
@@ -37,12 +37,13 @@ from schemas.runtime.publish import (
     sweep_removed,
 )
 from schemas.task import Task, find_task
-from training import losses
+from training.class_weights import balanced_weights
 from training.contract import fields_read, find_learn, find_model
 from training.crop import Crop, plan_crop
 from training.dataset_moments import moments_of, read_column, read_samples
 from training.export.predictor import Predictor
 from training.features import Features
+from training.loss_problems import loss_problems
 from training.model_building import features_of
 from training.recipe import Recipe
 
@@ -123,6 +124,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
         recipe.used_samples(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
+    recipe = _balance_classes(data, manifest, features, recipe)
     crop, recipe = _choose_crop(features, recipe)
     unnormalised = recipe.normalisation == "none"
     moments = start.card.moments if start else moments_of(data, manifest, features, unnormalised=unnormalised)
@@ -132,6 +134,15 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
         features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, cut=True)
     ranges = _parameter_ranges(data, features)
     return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
+
+
+def _balance_classes(data: Path, manifest: Manifest, features: Features, recipe: Recipe) -> Recipe:
+    """Return the recipe with class weights as numbers, which travel with the model."""
+    if recipe.loss.classes != "balanced":
+        return recipe
+    (field,) = (field for field in features.targets if field.classes)
+    weights = balanced_weights(data, manifest, field, recipe.used_samples(manifest.samples["train"]))
+    return recipe.model_copy(update={"loss": recipe.loss.model_copy(update={"classes": weights})})
 
 
 def _refuse_negative_weights(data: Path, manifest: Manifest, features: Features) -> None:
@@ -220,30 +231,7 @@ def _dataset_problems(manifest: Manifest, features: Features, recipe: Recipe) ->
         found.append("it has no validation samples, which patience and schedule.name=plateau need")
     needed = dict.fromkeys([*features.reads, *features.normalised])
     found += [f"field {name} is missing" for name in needed if name not in fields]
-    return found + list(_loss_problems(features, recipe))
-
-
-def _loss_problems(features: Features, recipe: Recipe) -> Iterator[str]:
-    """Yield messages about losses, and about the choice of the best network, that do not suit the targets."""
-    own, terms = features.learn.losses, [losses.terms(features, field) for field in features.targets]
-    every = {*own, *(name for part in terms for name in part)}
-    general = [*losses.VALUE_TERMS, *losses.CLASS_TERMS, *find_learn(features.task.name).losses]
-    for field in features.targets:
-        known = {*losses.terms(features, field), *features.learn.losses}
-        wrong = [name for name in general if recipe.loss.weights.get(name) and name not in every]
-        if wrong or not any(recipe.loss.weights.get(name) for name in known):
-            kind, listed = "has classes" if field.classes else "holds values", ", ".join(sorted(known))
-            term = f"loss.{wrong[0]} cannot compare" if wrong else "none of the losses compares"
-            others = [other.name for other in features.targets if other != field]
-            remedy = f"; set one of them, or leave {field.name} out: --target {','.join(others)}" if others else ""
-            yield f"target {field.name} {kind}, which {term}; there are: {listed}{remedy}"
-        if field.classes and len(recipe.loss.classes) not in (0, len(field.classes)):
-            yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
-        elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):
-            yield "loss.classes: the weight of at least one class that is not ignored must be above 0"
-    scores = ["loss", *losses.score_names(features)]
-    if recipe.best not in scores:
-        yield f"best = {recipe.best}: must be one of {', '.join(scores)}{nearest(recipe.best, scores)}"
+    return found + list(loss_problems(features, recipe))
 
 
 def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:

@@ -182,11 +182,12 @@ def test_enlarging_repeats_each_pixel(sizes: tuple[int, ...]) -> None:
     np.testing.assert_allclose(mine[1][0], theirs[1][0], atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [2, 3, 4])
 @pytest.mark.parametrize("sizes", [(7,), (6, 9), (1, 4, 5)])
-def test_transposed_convolution_is_that_of_keras(sizes: tuple[int, ...]) -> None:
+def test_transposed_convolution_is_that_of_keras(sizes: tuple[int, ...], side: int) -> None:
     """Values and slopes; Keras stores (*taps, outputs, inputs)."""
     rank, x = len(sizes), jnp.asarray(normal((2, *sizes, 3)))
-    layer: Any = Transposed(rank, 3, 5, rngs=nnx.Rngs(0))
+    layer: Any = Transposed(rank, 3, 5, rngs=nnx.Rngs(0), side=side)
     letters = "DHW"[-rank:]
     layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
     weight = jnp.asarray(normal((2, *(2 * n for n in sizes), 5), 1))

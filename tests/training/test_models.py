@@ -33,6 +33,11 @@ SMALL: dict[str, dict[str, Any]] = {  # others: as they come
     "dense_reconstruct": {"hidden": (30, 30), "filters": (6,)},
     "cnn_reconstruct": {"encoder": (6, 8), "hidden": (30,), "decoder": (6,)},
     "dncnn": {"width": 6, "depth": 2},
+    "unet_classic": {"widths": (6, 8), "bottleneck": 4},
+    "autoencoder": {"filters": (8, 8), "code": 6},
+    "vae": {"latent": 6, "filters": (6, 8)},
+    "edsr": {"width": 6, "blocks": 1},
+    "fusion": {"widths": (6, 8), "coarse_blocks": 1},
     "alexnet": {"filters": (4, 4, 6, 6, 4), "kernel": (3,), "stride": (1,), "hidden": (12,) * 3, "padding": "same"},
 }
 SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels of the output; share that must move
@@ -49,6 +54,11 @@ AWAKE = {
     "cnn_reconstruct": 0.3,
     "automap": 0.8,
     "alexnet": 0.2,
+    "unet_classic": 0.5,
+    "autoencoder": 0.3,
+    "vae": 0.2,
+    "edsr": 0.8,
+    "fusion": 0.8,
 }
 WHOLE = {"dledi": 3}  # the last layers, which may be whole, so that the output is not rounded; others: one
 
