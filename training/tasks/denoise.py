@@ -10,5 +10,20 @@ LEARN = Learn(
     symmetries=("flip_y", "flip_x", "transpose"),
     normalise={"clean": Like("noisy")},
     crop=64,
-    recipes={"default": {"model": {"name": "unet"}}},
+    recipes={
+        "default": {"model": {"name": "unet"}},
+        # superres-tomo: a variational autoencoder of images of 64 x 64 pixels from 0 to 1, one image per step. Its
+        # evidence lower bound needs no further weights.
+        "published": {
+            "model": {"name": "vae", "sigmoid": True},
+            "normalisation": "none",
+            "augment": False,
+            "epochs": 500,
+            "evaluate_every": 5,
+            "batch_size": 1,
+            "optimizer": {"learning_rate": 1e-4, "clip": None},
+            "schedule": {"name": "constant", "warmup": 0},
+            "loss": {"relative": 0, "cross_entropy": 1},
+        },
+    },
 )

@@ -11,5 +11,8 @@ LEARN = Learn(
     scalars=("point_spread",),
     symmetries=("flip_y", "flip_x", "transpose"),
     crop=64,
-    recipes={"default": {"model": {"name": "unet"}, "scalars": ("point_spread",)}},
+    recipes={
+        "default": {"model": {"name": "unet"}, "scalars": ("point_spread",)},
+        "encoders": {"model": {"name": "fusion"}, "input": "both"},  # one for the coarse channels, one for the guide
+    },
 )

@@ -11,7 +11,7 @@ LEARN = Learn(
         # superres-tomo: Adam, weighted cross-entropy with beta 2, one patch of 64 x 64 pixels per step. Its patches are
         # cut from a grid, and here at random.
         "published": {
-            "model": {"name": "unet", "widening": [1, 2, 4]},
+            "model": {"name": "unet_classic"},
             "crop": 64,
             "augment": False,
             "epochs": 6,
@@ -20,7 +20,7 @@ LEARN = Learn(
             "batch_size": 1,
             "optimizer": {"learning_rate": 1e-3, "clip": None},
             "schedule": {"name": "constant", "warmup": 0},
-            "loss": {"relative": 0, "cross_entropy": 1, "classes": [1, 2, 2, 2]},
+            "loss": {"relative": 0, "weighted_cross_entropy": 1, "classes": [1, 2, 2, 2]},
         },
     },
 )

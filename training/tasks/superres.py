@@ -13,5 +13,8 @@ LEARN = Learn(
     scalars=("point_spread",),
     symmetries=("flip_y", "flip_x", "transpose"),
     crop=64,
-    recipes={"default": {"model": {"name": "unet"}, "scalars": ("point_spread",)}},
+    recipes={
+        "default": {"model": {"name": "unet"}, "scalars": ("point_spread",)},
+        "coarse": {"model": {"name": "edsr"}, "input": "low", "scalars": ("point_spread",)},  # works on coarse pixels
+    },
 )
