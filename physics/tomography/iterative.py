@@ -12,7 +12,8 @@ Gregor and Benson, IEEE Trans. Med. Imaging 27 (2008) 918 (sirt); Hestenes and S
 (1952) 409 (cgls); Chambolle and Pock, J. Math. Imaging Vis. 40 (2011) 120, with the steps of Pock and Chambolle, Proc.
 Int. Conf. Computer Vision 2011, 1762 (total_variation).
 
-All iterations begin with f = 0, unless another start is given. Each image of a block is computed on its own, so results do not depend on the block.
+All iterations begin with f = 0, unless another start is given. Each image of a block is computed on its own, so results
+do not depend on the block.
 NumPy only.
 """
 
