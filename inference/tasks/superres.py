@@ -68,7 +68,8 @@ def total_variation(fields: Arrays, *, weight: float, iterations: float) -> dict
 
     def solve(low: np.ndarray, shape: Shape, spread: float) -> np.ndarray:
         instrument = _instrument(shape, _pixels(low), spread)
-        found: np.ndarray = iterative.total_variation(low, instrument, int(iterations), weight)
+        start = enlarge_by_splines(low, shape)
+        found: np.ndarray = iterative.total_variation(low, instrument, int(iterations), weight, start=start)
         return found
 
     return _by_sample(fields, solve)
@@ -119,8 +120,9 @@ METHODS: Mapping[str, Method] = {
         solve=total_variation,
         settings={
             "weight": Setting(
-                "weight of the total variation", "1", tuple(a * 10.0**n for n in (-4, -3, -2) for a in (1, 2, 5)), 0
+                "weight of the total variation", "1", tuple(a * 10.0**n for n in (-5, -4, -3) for a in (1, 2, 5)), 0
             ),
+            # 100 suit a factor of 2; for 4, 600 lower the error by a tenth and take six times as long.
             "iterations": Setting("iterations", "1", (100,), 1, whole=True),
         },
     ),

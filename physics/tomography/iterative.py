@@ -12,7 +12,8 @@ Gregor and Benson, IEEE Trans. Med. Imaging 27 (2008) 918 (sirt); Hestenes and S
 (1952) 409 (cgls); Chambolle and Pock, J. Math. Imaging Vis. 40 (2011) 120, with the steps of Pock and Chambolle, Proc.
 Int. Conf. Computer Vision 2011, 1762 (total_variation).
 
-All iterations begin with f = 0. Each image of a block is computed on its own, so results do not depend on the block.
+All iterations begin with f = 0, unless another start is given. Each image of a block is computed on its own, so results
+do not depend on the block.
 NumPy only.
 """
 
@@ -99,7 +100,12 @@ def _sum_by_view(sinogram: Array) -> Array:
 
 
 def total_variation(
-    sinogram: Array, projector: Projector, iterations: int, weight: Array, known: Known = NOTHING
+    sinogram: Array,
+    projector: Projector,
+    iterations: int,
+    weight: Array,
+    known: Known = NOTHING,
+    start: Array = None,
 ) -> Array:
     """Reconstruct with a small total variation.
 
@@ -109,6 +115,7 @@ def total_variation(
         iterations: number of iterations.
         weight: of the total variation [unit of W/pixel], a number or an array (..., 1, 1).
         known: the constraints.
+        start: f to begin with (..., y, x); None: 0.
 
     Returns:
         f (..., y, x).
@@ -118,7 +125,7 @@ def total_variation(
     dual_step = _quotient(np.ones_like(root), root * rows)
     primal_step = 1 / (columns + 4)  # a column of the gradient has the absolute sum 4 at most, a row 2
     weight = np.asarray(weight, sinogram.dtype)
-    image = np.zeros_like(columns)
+    image = np.zeros_like(columns) if start is None else start
     ahead, dual, slope = image, np.zeros_like(sinogram), np.zeros((2, *image.shape), image.dtype)
     for _ in range(iterations):
         dual = (dual + dual_step * root * (projector.forward(ahead) - sinogram)) / (1 + dual_step)
