@@ -138,6 +138,12 @@ def names_by_module() -> dict[str, set[str]]:
 
 
 @cache
+def every_name() -> set[str]:
+    """Return all words in the code of all modules."""
+    return set().union(*names_by_module().values())
+
+
+@cache
 def definitions() -> set[str]:
     """Return the names of functions, classes and attributes."""
     pattern = r"(?:def|class) (\w+)|^    (\w+): "
@@ -147,8 +153,7 @@ def definitions() -> set[str]:
 @pytest.mark.parametrize("path", [*FILES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_names_in_prose_exist(path: Path) -> None:
     """Names of modules with what they hold (`module.name`), functions (`name(...)`) and constants (NAME)."""
-    modules, text = names_by_module(), path.read_text()
-    words = set().union(*modules.values())
+    modules, words, text = names_by_module(), every_name(), path.read_text()
     dotted = [name.split(".") for name in re.findall(r"`([a-z_]\w*(?:\.\w+)+)`", text)]
     pairs = [
         pair

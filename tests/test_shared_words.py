@@ -3,6 +3,7 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ def words(path: Path) -> Iterator[tuple[str, int]]:
             yield from ((part, node.lineno) for part in node.module.split("."))
 
 
+@cache
 def own() -> set[str]:
     """Names of tasks, and of inputs, targets and constants that one task alone has."""
     found = Counter(

@@ -66,11 +66,11 @@ class Fusion(nnx.Module):
         options: Any = {"rngs": rngs, "dtype": dtype}
         kernel, fold, entry = (3,) * rank, 2**rank, widths[config.entry]
         apart = len(inputs.parts) > 1
-        self.coarse, self.guide = inputs.parts[0] if apart else inputs.channels, inputs.parts[0] if apart else 0
+        self.coarse, self.first = inputs.parts[0] if apart else inputs.channels, inputs.parts[0] if apart else 0
         images = inputs.parts[0] if apart else inputs.images
         self.added = outputs[-1] if config.residual and outputs[-1] == images else 0
         self.multiple = 2 ** (len(widths) - 1)
-        self.stem = Conv(inputs.channels - self.guide, widths[0], kernel, **options)
+        self.stem = Conv(inputs.channels - self.first, widths[0], kernel, **options)
         self.coarse_stem = Conv(self.coarse, entry, kernel, **options)
         self.coarse_blocks = chain(rank, entry, config.coarse_blocks, rngs, dtype)
         self.join = nnx.Linear(2 * entry, entry, **options)
@@ -84,7 +84,7 @@ class Fusion(nnx.Module):
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """Return (sample, *spatial, outputs) for (sample, *spatial, inputs)."""
         padded, skips = pad_to(x, self.multiple), []
-        y = self.stem(padded[..., self.guide :])
+        y = self.stem(padded[..., self.first :])
         for level, blocks in enumerate(self.down):
             y = self.fold[level - 1](to_depth(y, 2)) if level else y
             if level == self.entry:
