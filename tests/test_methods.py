@@ -23,6 +23,7 @@ from schemas.slices import slices_per_sample
 from schemas.task import Task, find_task, task_names
 
 from .conftest import TOY_TASK, Command, refused, values
+from .test_processes import COMPILING
 
 SMALL_TIE = ("--set", "image_size=32", "supersampling=1", "--scheduler", "synchronous")
 METHODS = [(task, method) for task in inference_names() for method in find_methods(task)]
@@ -43,6 +44,10 @@ def test_every_task_has_methods_with_a_source_and_settings_with_units() -> None:
 
 
 SAMPLES = ("--n", 6, "--validation", 3, "--test", 5)
+SMALLER = {  # settings that make quick work of methods that take long
+    "tomo": ("--set", "image_size=32"),
+    "aet": ("--set", "image_size=64", "cluster.diameter=1.5:2"),
+}
 TOGETHER = {  # samples that belong together, where methods need these
     "stem4d": (
         *("--recipe", "hbn_scan", "--n", 0, "--validation", 0, "--test", 6),
@@ -58,11 +63,17 @@ PACKAGES = {("aet", "bm3d"): "bm3d", ("denoise", "bm3d"): "bm3d"}  # packages th
 def test_every_method_predicts_all_targets(generate: Command, infer: Command, task: str, method: str) -> None:
     pytest.importorskip(PACKAGES.get((task, method), "numpy"))
     together = find_method(task, method).scope == "group"
-    generate("--task", task, *(TOGETHER[task] if together else SAMPLES), "--scheduler", "synchronous")
+    generate(
+        "--task",
+        task,
+        *(TOGETHER[task] if together else (*SAMPLES, *SMALLER.get(task, ()))),
+        "--scheduler",
+        "synchronous",
+    )
     command = ("--method", method, "--data", f"{task}.zarr", "--out")
     two, five = ((), ()) if together else (("--batch-size", 2), ("--batch-size", 5))
     code, out, err = infer(*command, "p.zarr", *two)
-    assert (code, err) == (0, "")
+    assert (code, err.replace(COMPILING, "")) == (0, "")
     assert f"{5 + together} made now" in out
     found = read_predictions(Path("p.zarr"))
     assert found.settings.keys() == find_method(task, method).settings.keys()

@@ -49,5 +49,5 @@ def _inputs(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 FORMULA = Formula(_inputs, exact=("noise=0",))
-IMPORT = Import(usual={"sampling": (1e-2, 1e7)}, shared=("photons",))
+IMPORT = Import(usual={"sampling": (1e-2, 1e7)}, shared=("photons",), targets=("clean",))
 COUNTS = Counts("noisy", scale="photons", expectation=("clean",))
