@@ -101,7 +101,7 @@ def test_a_known_background_is_taken_off_the_targets_alone(dataset: Command) -> 
     np.save("a.npy", counts)
     told = ("--set", "electrons=1", "sampling=0.02", "background_level=2", "angle=0,0.1,0.2,0.3", "--axes", "tilt,y,x")
     assert dataset("import", "--task", "aet", "a.npy", *told)[0] == 0
-    assert dataset("thin", "measured.zarr", "--copies", 1, "--validation", 0)[0] == 0
+    assert dataset("thin", "measured.zarr", "--share", 0.5, "--copies", 1, "--validation", 0)[0] == 0
     pairs = stored(Path("pairs.zarr"), "train")
     assert pairs["noisy"].mean() == pytest.approx(3.0, abs=0.2)
     assert pairs["clean"].mean() == pytest.approx(1.0, abs=0.2)

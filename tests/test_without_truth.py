@@ -218,7 +218,7 @@ def test_a_report_against_the_truth_is_not_lost(
 
 
 def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
-    """Of 200 measurements of 64 blocks, 95 % of the intervals: five standard errors."""
+    """Intervals hold the mean in 95 % of 200 measurements of 64 blocks: within five standard errors."""
     rng = np.random.default_rng(0)
     sizes = rng.integers(2, 30, 64)[:, None].astype(float)
     sums = sizes * (1.5 + rng.standard_normal((64, 200)) / np.sqrt(sizes))

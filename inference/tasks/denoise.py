@@ -69,11 +69,15 @@ METHODS: Mapping[str, Method] = {
         needs=("noisy",),
         solve=gaussian,
         settings={
-            "width": Setting("standard deviation", "pixel", (0.0, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0), 0, 1000)
+            "width": Setting(
+                "standard deviation", "pixel", (0.0, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0, 4.5, 7.0, 10.0), 0, 1000
+            )
         },
     ),
     "tv": _method(
-        "total variation (Rudin, Osher and Fatemi 1992)", total_variation, (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
+        "total variation (Rudin, Osher and Fatemi 1992)",
+        total_variation,
+        (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0),
     ),
     "nlm": _method(
         "non-local means (Buades, Coll and Morel 2005)", non_local_means, (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)

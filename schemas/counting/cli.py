@@ -22,8 +22,8 @@ def thinning(verbs: Any) -> None:
     )
     parser.add_argument("path", type=local_path, help="the dataset of counted images")
     parser.add_argument("--split", help="train, validation or test (default: the first with samples)")
-    share = "mean share of the counts that inputs get; targets get the rest (default: 0.5)"
-    parser.add_argument("--share", type=share_type("the counts", MAX_SHARE), default=0.5, metavar="P", help=share)
+    share = "mean share of the counts that inputs get; targets get the rest (default: 0.9)"
+    parser.add_argument("--share", type=share_type("the counts", MAX_SHARE), default=0.9, metavar="P", help=share)
     copies = "random divisions of each image for training (default: 8)"
     parser.add_argument("--copies", type=whole_number(1), default=8, metavar="N", help=copies)
     held = "images for validation, evenly spread (default: one of ten)"

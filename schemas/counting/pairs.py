@@ -29,7 +29,7 @@ MAX_SHARE = 0.5  # of the memory that pairs may take
 class Division:
     """Settings by which images become pairs."""
 
-    share: float = 0.5  # mean share of the counts that the input gets
+    share: float = 0.9  # mean share of the counts that the input gets; networks are applied to all counts
     copies: int = 8  # number of random divisions of each image for training
     validation: int | None = None  # number of images for validation; None: one of ten, and at least one
     seed: int = 0
