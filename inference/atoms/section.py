@@ -103,14 +103,14 @@ def _text(found: list[Reconstruction]) -> str:
 
 def _render_html(result: "Result", outcomes: Outcomes) -> str:
     from inference.report.html import number, render  # imported here, because they load Matplotlib
-    from inference.report.tables import ARROWS, mean_and_deviation
+    from inference.report.tables import ARROWS
 
     keys = list(scores_of(next(iter(outcomes.values()))[0]))
     titles = [number(f"{key}{_unit(key)} {ARROWS[SCORES[key].better]}") for key in keys]
     rows = [
         [
             name,
-            *(number(mean_and_deviation(_summary(found)[key])) for key in keys),
+            *(number(_mean_text(_summary(found)[key])) for key in keys),
             number(", ".join(str(one.iterations) for one in found)),
         ]
         for name, found in outcomes.items()
@@ -124,6 +124,13 @@ def _render_html(result: "Result", outcomes: Outcomes) -> str:
         reach=REACH,
         planes=_planes(outcomes),
     )
+
+
+def _mean_text(values: dict[str, Any]) -> str:
+    """Return the mean of a score in words; of several series, with its standard deviation."""
+    from inference.report.tables import mean_and_deviation
+
+    return mean_and_deviation(values) if values["n"] != 1 else f"{values['mean']:.4g}"
 
 
 def _unit(key: str) -> str:
