@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.counting.cli import thinning
 from schemas.exchange import cli
+from schemas.mapping.cli import mapping
 from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import Parser, one_line, run_command, say, share, whole_number
@@ -56,6 +57,7 @@ def _parser() -> Parser:
     cli.importing(verbs)
     cli.exporting(verbs)
     thinning(verbs)
+    mapping(verbs)
     return parser
 
 
