@@ -16,6 +16,7 @@ from tests.shared import Made
 from training.cli import options
 from training.command import choose_recipe
 from training.contract import Symmetry, _symmetry_mistakes
+from training.recipe import Loss
 
 FIXED = ("window=hann", "cutoff=1", "positive=yes")
 pytestmark = pytest.mark.usefixtures("quick")
@@ -62,8 +63,8 @@ def scores_of(name: str) -> set[str]:
 
 @pytest.mark.usefixtures("without_report")
 def test_by_default_each_target_has_a_loss_of_its_kind(made: Path, evaluate: Command) -> None:
-    loss = card(str(made / "net-"))["recipe"]["loss"]
-    assert {name: weight for name, weight in loss.items() if weight} == {"relative": 1, "cross_entropy": 1}
+    weights = Loss(**card(str(made / "net-"))["recipe"]["loss"]).weights
+    assert {name: weight for name, weight in weights.items() if weight} == {"relative": 1, "cross_entropy": 1}
     assert set(xr.open_zarr(made / "mask-net-.zarr").data_vars) == {"image", "mask"}
     assert evaluate("--data", made / "mask.zarr", "--predictions", made / "mask-net-.zarr")[0] == 0
     assert {"nrms", "mask.iou"} <= scores_of("net-")

@@ -94,7 +94,7 @@ def test_numbers_and_constants_fill_their_channels() -> None:
     made, fields = features("all", "tilts", "dose"), random()
     x = np.asarray(made.encode(fields))
     assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)  # last, height, noisy; tilts and dose are told
-    assert made.inputs == Inputs((5, 8), 11, scalars=4, moments=(7.5, 8.5), on_targets=True)
+    assert made.inputs == Inputs((5, 8), 11, scalars=4, moments=(7.5, 8.5), on_targets=True, parts=(3, 1, 3))
     told = made.inputs.split_scalars(made.encode(fields))[1]
     expected = [(fields["tilts"] - MOMENTS["tilts"].mean) / MOMENTS["tilts"].std, x[:, 0, 0, -1:]]
     np.testing.assert_allclose(told, np.concatenate(expected, axis=1), atol=1e-6)
