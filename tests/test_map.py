@@ -97,4 +97,4 @@ def test_what_cannot_be_mapped_is_refused(dataset: Command, generate: Command) -
     refused(dataset("map", path, "toy.zarr", "--method", "pca"), "samples cannot be compared (few.zarr: 1 x 24 x 24;")
     Path("mine").mkdir()
     tifffile.imwrite("mine/a.tif", RNG.random((4, 4)))
-    refused(dataset("map", path, "--method", "pca", "--out", "mine"), "--out mine: holds a.tif")
+    refused(dataset("map", path, "--method", "pca", "--out", "mine"), "mine", "a.tif")

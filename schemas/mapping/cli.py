@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from schemas.runtime.destinations import local_path, output_path
-from schemas.runtime.errors import UserError
+from schemas.runtime.destinations import local_path, output_path, refuse_file, refuse_foreign_files
 from schemas.runtime.terminal import Parser, number, say, whole_number
 
 SHOWN = 5  # outliers that are printed
@@ -48,18 +47,16 @@ def _positive(text: str) -> float:
 def _map(args: argparse.Namespace) -> int:
     from schemas.mapping import drawing
     from schemas.mapping.embedding import Settings, draw_map, read_part
-    from schemas.runtime.publish import publish_alone
+    from schemas.runtime.publish import publish_folder
 
     out = output_path("--out", args.out)
-    if out.exists() and (strangers := sorted({path.name for path in out.iterdir()} - set(FILES))):
-        raise UserError(f"--out {args.out}: holds {strangers[0]}, which is no map; give another folder")
+    refuse_file("--out", out)
+    refuse_foreign_files("--out", out, FILES, "dataset map")
     parts = [read_part(path, args.split, args.field, args.samples) for path in args.paths]
     names = ("method", "components", "perplexity", "learning_rate", "exaggeration", "iterations", "seed", "alone")
     found = draw_map(parts, Settings(**{name: getattr(args, name) for name in names}))
     contents = drawing.picture(found, args.colour), drawing.table(found), drawing.page(found, args.colour)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in zip(FILES, contents, strict=True):
-        publish_alone(out / name, content)
+    publish_folder(out, zip(FILES, contents, strict=True))
     say(f"{args.out}: {len(found.places):,} samples; principal components hold {found.explained:.1%} of the variance")
     for line in drawing.outliers(found, SHOWN):
         say(f"outlier {line} times the usual distance")
