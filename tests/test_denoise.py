@@ -143,7 +143,7 @@ def test_denoisers_come_nearer_to_the_truth(name: str, shape: tuple[int, int]) -
 
 @pytest.mark.parametrize("name", METHODS)
 def test_counts_keep_their_mean(name: str) -> None:
-    """Of few counts, too: the inverse of the transform is unbiased."""
+    """Few counts keep their mean, too: the inverse of the transform is unbiased."""
     noisy = count(np.full((1, 64, 64), 1.0), 4.0)
     settings = {"width": 2.0} if name == "gaussian" else {"strength": 2.0}
     found = solved(name, noisy, 4.0, **settings)

@@ -122,7 +122,7 @@ def test_the_guide_helps_unless_it_is_shifted_or_shows_nothing() -> None:
 
 
 def test_a_channel_that_is_a_line_of_the_guide_is_found() -> None:
-    """Where a channel is a guide + b everywhere, the filter is exact, whatever the factor."""
+    """The filter is exact where a channel is a guide + b everywhere, whatever the factor."""
     guide = np.random.default_rng(0).random((2, 30, 30))
     low = np.stack([2 * coarse + 0.5 for coarse in seen(guide)])[:, None]
     fields = {"guide": guide, "low": low, "point_spread": np.full(2, 0.6, np.float32)}

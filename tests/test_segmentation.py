@@ -59,7 +59,7 @@ def test_without_noise_the_seed_has_one_value_in_each_figure() -> None:
 
 
 def test_noise_has_the_variance_of_counted_quanta() -> None:
-    """Of an image that is 0.5 everywhere: 0.5 / photons."""
+    """The variance of an image that is 0.5 everywhere is 0.5 / photons."""
     flat = ("composite.grains=0", "composite.pores=0", "composite.fibres=0", "composite.background=0.5")
     image = make(
         "default", *flat, "camera.photons=50", "camera.rings=0", "camera.stripes=0", "camera.detector.correlation=0"

@@ -17,8 +17,8 @@ from tests.conftest import launch
 
 FOLDER = Path(__file__).parent.parent / "workflows"
 WORKFLOWS = sorted(path.parent.name for path in FOLDER.glob("*/run.sh"))
-IN_MINUTES = ("cdi_inversion", "phase_ret_dl")  # the others take longer: `pytest -m long`
-BY_USER = "phase_ret_dl"
+OF_EACH_TASK = ("cdi_inversion", "phase_ret_dl", "stem4d_phase_imaging")
+BY_USER = "stem4d_phase_imaging"
 
 
 def expected(name: str) -> dict[str, object]:
@@ -42,7 +42,7 @@ def test_its_commands_are_those_of_this_version(name: str, size: str) -> None:
 
 @pytest.mark.slow(70)
 @pytest.mark.usefixtures("brief_report")
-@pytest.mark.parametrize("name", IN_MINUTES)
+@pytest.mark.parametrize("name", OF_EACH_TASK)
 def test_the_claim_holds_when_tiny(name: str) -> None:
     """Its commands share what this process has loaded and compiled; the first of each kind is a process of its own."""
     carry_out = scripts.AsAUserFirst() if name == BY_USER else scripts.carry_out

@@ -24,7 +24,7 @@ from generators.instruments.detectors.chain import DetectorChain
 from generators.random_streams import Streams
 from generators.specimens.bodies import bodies, boxes
 from generators.specimens.bodies.bodies import DrawnBodies
-from generators.specimens.bodies.boxes import MIN_SIDE, Boxes
+from generators.specimens.bodies.boxes import Boxes
 from generators.specimens.from_files.pictures import Pictures
 from generators.specimens.planar.texture import Texture
 from generators.specimens.sections import textured
@@ -55,11 +55,8 @@ class Recipe(recipe.Recipe, TexturedSections):
 
     @model_validator(mode="after")
     def _check_boxes(self) -> Self:
-        if self.boxes and self.image_size // self.boxes.per_width < MIN_SIDE:
-            raise ValueError(
-                f"boxes.per_width = {self.boxes.per_width}: boxes must be at least {MIN_SIDE} pixels wide; lower it to "
-                f"{self.image_size // MIN_SIDE}, or raise image_size"
-            )
+        if self.boxes:
+            self.boxes.check_width(self.image_size)
         return self
 
     def sizes(self) -> dict[str, int]:

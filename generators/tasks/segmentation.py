@@ -23,7 +23,7 @@ from generators.instruments.detectors.chain import DetectorChain
 from generators.random_streams import Streams
 from generators.specimens.bodies import boxes, composite
 from generators.specimens.bodies.bodies import DrawnBodies, render
-from generators.specimens.bodies.boxes import MIN_SIDE, Boxes
+from generators.specimens.bodies.boxes import Boxes
 from generators.specimens.bodies.composite import Composite
 from generators.specimens.draws import to_float32
 from generators.specimens.sections.section import Image
@@ -54,11 +54,8 @@ class Recipe(recipe.Recipe):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.boxes and self.image_size // self.boxes.per_width < MIN_SIDE:
-            raise ValueError(
-                f"boxes.per_width = {self.boxes.per_width}: boxes must be at least {MIN_SIDE} pixels wide; lower it to "
-                f"{self.image_size // MIN_SIDE}, or raise image_size"
-            )
+        if self.boxes:
+            self.boxes.check_width(self.image_size)
         return self
 
     @property

@@ -7,13 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from inference.atoms.reconstruction import EXACT, RAW, REACH, Reconstruction, reconstruct_all
 from inference.contract import Section, SectionContent
 from inference.invert.split_reader import Source
 from schemas.predictions import read_predictions
 from schemas.runtime.progress import pace, progress
+from schemas.scores import summarise
 from schemas.slices import slices_per_sample
 from schemas.target_kinds import Score
+from schemas.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,25 +69,22 @@ def _section_content(source: Source, stores: Mapping[str, Path]) -> SectionConte
                 outcomes.setdefault(name, []).append(one)
             show(number + 1, pace(total - number - 1, number + 1, time.monotonic() - begin))
     return SectionContent(
-        scores={name: _summary(outcomes[name]) for name in stores},
+        scores={name: _summary(source.task, outcomes[name]) for name in stores},
         data={name: {"series": [_row(one) for one in outcomes[name]]} for name in stores},
         html=partial(_render_html, outcomes=outcomes),
-        lines=tuple(f"{name}, volumes of {total} series: {_text(found)}" for name, found in outcomes.items()),
+        lines=tuple(
+            f"{name}, volumes of {total} series: {_text(source.task, found)}" for name, found in outcomes.items()
+        ),
     )
 
 
 SECTION = Section("Volumes and atoms", _section_content)
 
 
-def _summary(found: list[Reconstruction]) -> "Summary":
+def _summary(task: Task, found: list[Reconstruction]) -> "Summary":
     """Return mean and standard deviation of each score over the series."""
-    summary: Summary = {}
-    for key in scores_of(found[0]):
-        values = [value for one in found if math.isfinite(value := scores_of(one)[key])]
-        mean = sum(values) / len(values) if values else None
-        deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values)) if mean is not None else None
-        summary[key] = {"mean": mean, "std": deviation, "n": len(values), "unit": SCORES[key].unit}
-    return summary
+    values = {key: np.array([scores_of(one)[key] for one in found]) for key in scores_of(found[0])}
+    return summarise(task, values, SCORES.__getitem__)
 
 
 def _row(one: Reconstruction) -> dict[str, Any]:
@@ -92,10 +93,10 @@ def _row(one: Reconstruction) -> dict[str, Any]:
     return {"iterations": one.iterations, "width": one.width if math.isfinite(one.width) else None, **finite}
 
 
-def _text(found: list[Reconstruction]) -> str:
+def _text(task: Task, found: list[Reconstruction]) -> str:
     """Return the mean scores in words."""
     parts = []
-    for key, values in _summary(found).items():
+    for key, values in _summary(task, found).items():
         unit = "" if values["unit"] == "1" else f" {values['unit']}"
         parts.append(f"{key} {'undefined' if values['mean'] is None else f'{values["mean"]:.4g}{unit}'}")
     return ", ".join(parts)
@@ -110,7 +111,7 @@ def _render_html(result: "Result", outcomes: Outcomes) -> str:
     rows = [
         [
             name,
-            *(number(_mean_text(_summary(found)[key])) for key in keys),
+            *(number(_mean_text(_summary(result.task, found)[key])) for key in keys),
             number(", ".join(str(one.iterations) for one in found)),
         ]
         for name, found in outcomes.items()
@@ -139,8 +140,6 @@ def _unit(key: str) -> str:
 
 def _planes(outcomes: Outcomes) -> "Figure":
     """Draw the middle plane (z, x) of the volumes of the first series, in the grey scale of the best known one."""
-    import numpy as np
-
     from inference.report.style import figure
 
     drawn = figure(2.2 * len(outcomes) + 0.3, 2.6, "compressed")

@@ -53,7 +53,7 @@ def test_whole_factors_are_means_of_blocks() -> None:
 
 @pytest.mark.parametrize(("fine", "coarse", "spread"), [(8, 3, 0.9), (10, 10, 0.4)])
 def test_the_closed_form_is_the_integral(fine: int, coarse: int, spread: float) -> None:
-    """Of the Gaussian over both pixels, by quadrature, with the mirror images of the fine pixel."""
+    """Integral of the Gaussian over both pixels, by quadrature, with the mirror images of the fine pixel."""
     matrix, ratio = integration_matrix(fine, coarse, spread).toarray(), fine / coarse
 
     def weighted_overlap(t: float, start: float, place: float) -> float:

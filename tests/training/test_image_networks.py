@@ -1,4 +1,4 @@
-"""What unet_classic, autoencoder, vae, edsr and fusion promise by themselves; test_models.py has what all promise."""
+"""Promises of unet_classic, autoencoder, vae, edsr and fusion alone; test_models.py has those of all networks."""
 
 from functools import partial
 from pathlib import Path

@@ -39,6 +39,21 @@ class Boxes(Settings):
             )
         return self
 
+    def check_width(self, size: int) -> None:
+        """Refuse images in which boxes have too few pixels.
+
+        Args:
+            size: width of the image [pixel]
+
+        Raises:
+            ValueError: a box is less than MIN_SIDE pixels wide
+        """
+        if size // self.per_width < MIN_SIDE:
+            raise ValueError(
+                f"boxes.per_width = {self.per_width}: boxes must be at least {MIN_SIDE} pixels wide; lower it to "
+                f"{size // MIN_SIDE}, or raise image_size"
+            )
+
     @property
     def room(self) -> Room:
         """Largest numbers of ellipses, polygons and corners."""
